@@ -77,7 +77,7 @@ class UnreachableError(DctlError):
     exit_code = ExitCode.UNREACHABLE
 
 
-class TimeoutError(DctlError):
+class WaitTimeoutError(DctlError):
     """It answered, but what was waited for did not come in time."""
 
     exit_code = ExitCode.TIMEOUT

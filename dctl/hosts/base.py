@@ -1,0 +1,213 @@
+"""The words that hosts and engine share.
+
+A `Resource` is one thing that the spec asks for on one host, an `Observed` is one thing that is
+really there, and both carry the same `spec` mapping, so that one function can compare them field
+by field. A host has two faces: `Reader` looks, `Host` also changes. The planner is given readers
+only, which is how "planning cannot write" holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, Protocol
+
+Json = Any
+"""A JSON value: None, bool, int, float, str, list, dict."""
+
+
+class Kind(StrEnum):
+    """What a resource is; one host class per kind knows how to observe and run it."""
+
+    PROCESS = "process"
+    ROUTE = "route"
+
+
+class Condition(StrEnum):
+    """What a resource waits for in another one before it is started."""
+
+    STARTED = "started"
+    HEALTHY = "healthy"
+    COMPLETED = "completed"
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """`resource` (an instance's name) has to fulfil `condition` first."""
+
+    resource: str
+    condition: Condition = Condition.HEALTHY
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """How health is asked for. Times in seconds.
+
+    `target` is "host:port" for grpc and tcp, a URL for http, and unused for exec (`argv`).
+    A resource is unhealthy after `retries` failures in a row; failures during the first `start`
+    seconds do not count.
+    """
+
+    type: Literal["grpc", "http", "tcp", "exec"]
+    target: str = ""
+    argv: tuple[str, ...] = ()
+    interval: float = 1.0
+    timeout: float = 2.0
+    retries: int = 3
+    start: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address on which a resource listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One thing that the spec asks for on one host.
+
+    `spec` is canonical JSON: all that decides whether what runs is what was asked, and nothing
+    else (health checks and needs are dctl's own business and are left out). The shape for each
+    kind is in the host of that kind (`dctl.hosts.process.ProcessSpec`, `dctl.hosts.routes`).
+    """
+
+    kind: Kind
+    name: str
+    host: str
+    service: str
+    spec: Mapping[str, Json]
+    ports: Mapping[str, Endpoint] = field(default_factory=dict)
+    needs: tuple[Need, ...] = ()
+    check: Check | None = None
+
+    @property
+    def digest(self) -> str:
+        return spec_digest(self.spec)
+
+
+class State(StrEnum):
+    """What a thing on a host is doing."""
+
+    RUNNING = "running"
+    STARTING = "starting"  # started, or waiting out its back-off
+    STOPPED = "stopped"  # not running, though it should
+    HELD = "held"  # stopped on purpose by `dctl infra stop`: not drift
+    COMPLETED = "completed"  # a job that ended with success
+    FAILED = "failed"  # given up by its supervisor
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One thing that is really there.
+
+    `spec` is what was asked of the thing *as it runs now*, None when it can't be told. `owner` is
+    the cluster it belongs to, "" for somebody else's. `started` is seconds since the epoch.
+    `ports` are the ports it listens on, picked ones included.
+    """
+
+    kind: Kind
+    name: str
+    host: str
+    state: State
+    owner: str
+    service: str = ""
+    spec: Mapping[str, Json] | None = None
+    ports: Mapping[str, Endpoint] = field(default_factory=dict)
+    pid: int = 0
+    started: float = 0.0
+    restarts: int = 0
+    last_exit: str = ""
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """The answer of one health check: ok, or why not in one sentence."""
+
+    ok: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PortOwner:
+    """Who listens on a port: a process, as far as the system lets us see it."""
+
+    pid: int
+    name: str
+
+
+class Reader(Protocol):
+    """The looking face of a host. Nothing reachable from here changes anything."""
+
+    name: str
+
+    def observe(self) -> Sequence[Observed]:
+        """Everything of this cluster on this host, in the order of names.
+
+        Raises UnreachableError when the host cannot be asked.
+        """
+
+    def port_owner(self, endpoint: Endpoint) -> PortOwner | None:
+        """Who holds the port now; None when it is free."""
+
+    def free_port(self, address: str) -> int:
+        """A port that nobody holds now on `address`."""
+
+    def probe(self, check: Check) -> Probe:
+        """Ask once, within `check.timeout`."""
+
+    def logs(self, name: str, *, lines: int, follow: bool = False) -> Iterator[str]:
+        """The last `lines` lines of what `name` printed (newline stripped); then, with follow,
+        each further one as it comes, across restarts and log rotation."""
+
+
+class Host(Reader, Protocol):
+    """The changing face of a host. Each verb is idempotent and returns once it is carried out
+    (not once the thing is healthy). Errors are DctlErrors that name thing and host."""
+
+    def ensure(self, resource: Resource) -> None:
+        """Make `resource` be there and run as asked: create it, or restart it with its new spec."""
+
+    def start(self, name: str) -> None:
+        """Start what is held or stopped, as it was asked before."""
+
+    def stop(self, name: str) -> None:
+        """End it gracefully and hold it: it stays stopped until start or ensure."""
+
+    def restart(self, name: str) -> None:
+        """End it gracefully and start it again."""
+
+    def remove(self, name: str) -> None:
+        """End it and forget it. Its data stays."""
+
+    def lock(self, holder: str) -> AbstractContextManager[None]:
+        """The cluster's apply lock; raises LockedError that names the holder and since when."""
+
+    def record(self, entry: Mapping[str, Json]) -> None:
+        """Append one entry to the cluster's journal, durably."""
+
+    def journal(self) -> Sequence[Mapping[str, Json]]:
+        """The entries of the journal, oldest first."""
+
+    def down(self) -> None:
+        """Stop everything and whatever supervises it; data and what was asked stay."""
+
+    def clean(self, *, full: bool) -> None:
+        """Remove everything that runs and what was asked; with `full` also data, logs, journal:
+        nothing of the cluster is left."""
+
+
+def spec_digest(spec: Mapping[str, Json]) -> str:
+    """A short name for what was asked: equal specs have equal digests."""
+    text = json.dumps(spec, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
