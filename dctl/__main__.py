@@ -1,0 +1,73 @@
+"""The process's edge: run the command line, turn every outcome into an exit code.
+
+Whatever goes wrong, the user reads a sentence and what to do next, never a traceback
+(`DCTL_DEBUG=1` shows it to whoever develops dctl).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from dctl.errors import DctlError, ExitCode, SpecError
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of the `dctl` script; exits with an `ExitCode`."""
+    sys.exit(run(sys.argv[1:] if argv is None else argv))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command line and return its exit code; prints, never raises."""
+    from dctl.cli import root
+
+    try:
+        result = root.main(args=list(argv), prog_name="dctl", standalone_mode=False)
+        sys.stdout.flush()
+    except click.UsageError as error:
+        error.show()
+        return ExitCode.USAGE
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return ExitCode.ERROR
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted")
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away (`dctl ... | head`): not worth a word, but stop Python's own flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
+    except DctlError as error:
+        _show(error)
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 - the last line before a traceback
+        if os.environ.get("DCTL_DEBUG"):
+            raise
+        _say(f"internal error: {type(error).__name__}: {error}")
+        _say("this is a bug in dctl; DCTL_DEBUG=1 shows where")
+        return ExitCode.ERROR
+    return result if isinstance(result, int) else ExitCode.OK
+
+
+def _show(error: DctlError) -> None:
+    if isinstance(error, SpecError):
+        for problem in error.problems:
+            click.echo(problem, err=True)
+        click.echo(error.message, err=True)
+    else:
+        _say(error.message)
+    if error.hint:
+        click.echo(f"  {error.hint}", err=True)
+
+
+def _say(text: str) -> None:
+    click.echo(click.style("error: ", fg="red", bold=True) + text, err=True)
+
+
+if __name__ == "__main__":
+    main()

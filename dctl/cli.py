@@ -1,0 +1,120 @@
+"""The table of commands, and the group that imports a command only when it is called.
+
+Start-up is what users feel, so listing commands costs no import: names and one-line helps stand
+here. Every command lives in `dctl/commands/<group>.py`; adding one is a line in `COMMANDS`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from dctl import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Lazy:
+    """Where a command is (`module:attribute`) and what it does in one line."""
+
+    target: str
+    help: str
+    section: str
+
+    def load(self) -> click.Command:
+        module, attribute = self.target.split(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+
+def _commands() -> Mapping[str, Lazy]:
+    table = {
+        "Cluster": {
+            "infra": ("infra:group", "Plan, apply and watch over a cluster."),
+            "doctor": ("doctor:command", "Check what this machine has and lacks."),
+            "tui": ("tui:command", "The cluster, live."),
+        },
+        "Use what runs": {
+            "kv": ("kv:group", "Keys and values in Blueprint."),
+            "ps": ("ps:command", "Processes in the registry."),
+            "route": ("route:group", "Routes at the ingress."),
+            "broker": ("broker:group", "Produce and consume events."),
+        },
+        "Develop": {
+            "api": ("api:group", "Protobufs to a typed package."),
+            "config": ("config:command", "The cluster spec as dctl reads it."),
+            "schema": ("schema:command", "JSON Schema of the cluster spec."),
+        },
+    }
+    return {
+        name: Lazy(f"dctl.commands.{target}", help, section)
+        for section, commands in table.items()
+        for name, (target, help) in commands.items()
+    }
+
+
+COMMANDS = _commands()
+
+
+class LazyGroup(click.Group):
+    """A group over `COMMANDS`; rich renders its help, and is imported only for that."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        lazy = COMMANDS.get(cmd_name)
+        if lazy is None:
+            return None
+        if ctx.resilient_parsing:  # completion asks for names only
+            return click.Command(cmd_name, help=lazy.help)
+        return lazy.load()
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            hint = f'; did you mean "{near[0]}"?' if near else ""
+            raise click.UsageError(f'no command "{name}"{hint}', ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for section in dict.fromkeys(lazy.section for lazy in COMMANDS.values()):
+            rows = [(n, lazy.help) for n, lazy in COMMANDS.items() if lazy.section == section]
+            with formatter.section(section):
+                formatter.write_dl(rows)
+
+
+def _no_color(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        os.environ["NO_COLOR"] = "1"  # rich and our children read it
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dctl")
+@click.option(
+    "--no-color",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_no_color,
+    help="Plain text (also: the NO_COLOR environment variable).",
+)
+def root(**_: Any) -> None:
+    """Declare a distributed system; dctl makes it true.
+
+    \b
+      dctl infra apply              raise the cluster of the nearest draft.yaml
+      dctl infra status             what runs where, and how it feels
+      dctl kv set greeting hello    use it
+    """
