@@ -45,7 +45,7 @@ def run(argv: Sequence[str]) -> int:
     except DctlError as error:
         _show(error)
         return error.exit_code
-    except Exception as error:  # noqa: BLE001 - the last line before a traceback
+    except Exception as error:  # the last line before a traceback
         if os.environ.get("DCTL_DEBUG"):
             raise
         _say(f"internal error: {type(error).__name__}: {error}")
