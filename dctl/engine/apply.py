@@ -1,0 +1,267 @@
+"""Carry a plan out.
+
+One loop owns all jobs; effects and probes run in a small pool, everything else happens in the
+loop. A job is begun when what it needs is ready, and is done when its own gate says so. After a
+failure nothing new is begun: what runs is finished, and the result says what was done and what
+was not. Running the same apply again goes on from there, for the plan is made of what is there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from dctl.engine.gate import Gate, opinion
+from dctl.engine.plan import Plan, Step
+from dctl.engine.verdict import Action
+from dctl.errors import DctlError
+from dctl.hosts.base import Condition, Host, Kind, Observed, Probe, State
+
+_PARALLEL = 8  # effects and probes at once: they mostly wait for others
+_TICK = 0.05  # seconds between two looks
+_TAIL = 20  # lines of a failed thing's own output
+# A route is healthy when `ensure` returns: the proxy has acknowledged it.
+_READY_WHEN_ENSURED = frozenset({Kind.ROUTE})
+
+
+class Phase(StrEnum):
+    """Where a step is. The last three are final."""
+
+    WAITING = "waiting"
+    ACTING = "acting"
+    GATING = "gating"
+    DONE = "done"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A step went into a phase, `elapsed` seconds after it was begun."""
+
+    step: Step
+    phase: Phase
+    elapsed: float
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why one step failed, and the last lines that the thing itself printed."""
+
+    step: Step
+    reason: str
+    tail: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an apply did. Only steps that changed something are listed as done or not done."""
+
+    done: tuple[Step, ...]
+    failures: tuple[Failure, ...]
+    not_done: tuple[Step, ...]
+    interrupted: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return not self.failures and not self.interrupted
+
+
+def apply(
+    plan: Plan, hosts: Mapping[str, Host], *, on_event: Callable[[Event], None] = lambda _: None
+) -> Result:
+    """Carry out every change of `plan` and wait until all of its resources are healthy.
+
+    The caller holds the cluster's lock. Ctrl-C ends it between two steps. Never raises for what a
+    host could not do: that is in the result.
+    """
+    return _Run(plan, hosts, on_event).run()
+
+
+@dataclass(slots=True)
+class _Job:
+    step: Step
+    waits_for: list[tuple[_Job, Condition]] = field(default_factory=list)
+    phase: Phase = Phase.WAITING
+    started: bool = False
+    began: float = 0.0
+    restarts_before: int | None = None
+    future: Future[Probe | None] | None = None
+    probe: Probe | None = None
+    next_probe: float = 0.0
+    failure: Failure | None = None
+
+    @property
+    def settled(self) -> bool:
+        return self.phase in (Phase.DONE, Phase.FAILED, Phase.SKIPPED)
+
+    def fulfils(self, condition: Condition) -> bool:
+        if condition is Condition.STARTED:
+            return self.started or self.phase is Phase.DONE
+        return self.phase is Phase.DONE
+
+
+class _Run:
+    def __init__(
+        self, plan: Plan, hosts: Mapping[str, Host], on_event: Callable[[Event], None]
+    ) -> None:
+        self.hosts = hosts
+        self.on_event = on_event
+        self.jobs = [_Job(step) for step in plan.steps]
+        self.stopping = False
+        _link(self.jobs)
+
+    def run(self) -> Result:
+        pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="apply")
+        interrupted = False
+        try:
+            while not all(job.settled for job in self.jobs):
+                self._begin(pool)
+                self._collect()
+                self._gate(pool)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            # Effects that are under way are short and idempotent: let them end, begin no others.
+            pool.shutdown(wait=True, cancel_futures=True)
+        return self._result(interrupted)
+
+    def _begin(self, pool: ThreadPoolExecutor) -> None:
+        for job in self.jobs:
+            if job.phase is not Phase.WAITING:
+                continue
+            if not job.step.changes:
+                self._enter(job, Phase.GATING)
+            elif self.stopping or any(other.phase in _LOST for other, _ in job.waits_for):
+                self._enter(job, Phase.SKIPPED)
+            elif all(other.fulfils(condition) for other, condition in job.waits_for):
+                self._enter(job, Phase.ACTING)
+                job.future = pool.submit(self._act, job.step)
+
+    def _act(self, step: Step) -> None:
+        host = self.hosts[step.host]
+        match step.verdict.action:
+            case Action.CREATE | Action.UPDATE:
+                assert step.resource is not None
+                host.ensure(step.resource)
+            case Action.HEAL:
+                host.start(step.name)
+            case Action.DELETE:
+                host.remove(step.name)
+            case Action.NONE | Action.REFUSE:
+                raise AssertionError(f"a plan never carries out {step.verdict.action}")
+
+    def _collect(self) -> None:
+        pending = {job.future: job for job in self.jobs if job.future is not None}
+        if not pending:
+            time.sleep(_TICK)
+            return
+        done, _ = wait(pending, timeout=_TICK, return_when=FIRST_COMPLETED)
+        for future in done:
+            job = pending[future]
+            job.future = None
+            try:
+                answer = future.result()
+            except DctlError as error:
+                self._fail(job, error.message + (f" ({error.hint})" if error.hint else ""))
+                continue
+            if job.phase is Phase.ACTING:
+                job.started = True
+                over = job.step.resource is None or job.step.kind in _READY_WHEN_ENSURED
+                self._enter(job, Phase.DONE if over else Phase.GATING)
+            else:
+                job.probe = answer
+
+    def _gate(self, pool: ThreadPoolExecutor) -> None:
+        gating = [job for job in self.jobs if job.phase is Phase.GATING]
+        seen = self._observe({job.step.host for job in gating})
+        now = time.monotonic()
+        for job in gating:
+            there = seen.get((job.step.host, job.step.name))
+            resource = job.step.resource
+            assert resource is not None
+            if job.step.kind in _READY_WHEN_ENSURED or (there and there.state is State.HELD):
+                self._enter(job, Phase.DONE)
+                continue
+            if there and job.restarts_before is None:
+                job.restarts_before = there.restarts  # only what happens from now on counts
+            judged = opinion(
+                resource,
+                there,
+                job.probe,
+                elapsed=now - job.began,
+                restarts_before=job.restarts_before or 0,
+                now=time.time(),
+            )
+            if judged.gate is Gate.READY:
+                self._enter(job, Phase.DONE)
+            elif judged.gate is Gate.FAILED:
+                self._fail(job, judged.reason)
+            elif resource.check and job.future is None and now >= job.next_probe:
+                job.next_probe = now + min(_TICK * 2, resource.check.interval)
+                job.future = pool.submit(self.hosts[job.step.host].probe, resource.check)
+
+    def _observe(self, names: Iterable[str]) -> dict[tuple[str, str], Observed]:
+        return {
+            (name, seen.name): seen for name in sorted(names) for seen in self.hosts[name].observe()
+        }
+
+    def _enter(self, job: _Job, phase: Phase, detail: str = "") -> None:
+        if job.began == 0.0:
+            job.began = time.monotonic()
+        job.phase = phase
+        self.on_event(Event(job.step, phase, time.monotonic() - job.began, detail))
+
+    def _fail(self, job: _Job, reason: str) -> None:
+        step = job.step
+        tail: tuple[str, ...] = ()
+        if step.kind is Kind.PROCESS:
+            tail = tuple(self.hosts[step.host].logs(step.name, lines=_TAIL))
+        job.failure = Failure(step, reason, tail)
+        self.stopping = True
+        self._enter(job, Phase.FAILED, reason)
+
+    def _result(self, interrupted: bool) -> Result:
+        changed = [job for job in self.jobs if job.step.changes]
+        return Result(
+            done=tuple(job.step for job in changed if job.phase is Phase.DONE),
+            failures=tuple(job.failure for job in self.jobs if job.failure),
+            not_done=tuple(
+                job.step for job in changed if job.phase not in (Phase.DONE, Phase.FAILED)
+            ),
+            interrupted=interrupted,
+        )
+
+
+_LOST = (Phase.FAILED, Phase.SKIPPED)
+
+
+def _link(jobs: Sequence[_Job]) -> None:
+    """Who waits for whom: what a resource needs; all deletions first (they free names and
+    ports); and the replicas of one service change one after the other."""
+    by_name = {job.step.name: job for job in jobs if job.step.resource}
+    last_deletion: _Job | None = None
+    last_of: dict[str, _Job] = {}
+    for job in jobs:
+        if not job.step.changes:
+            continue
+        if job.step.resource is None:
+            if last_deletion:
+                job.waits_for.append((last_deletion, Condition.HEALTHY))
+            last_deletion = job
+            continue
+        if last_deletion:
+            job.waits_for.append((last_deletion, Condition.HEALTHY))
+        job.waits_for += [
+            (by_name[need.resource], need.condition)
+            for need in job.step.resource.needs
+            if need.resource in by_name
+        ]
+        if job.step.verdict.action is Action.UPDATE:
+            if before := last_of.get(job.step.service):
+                job.waits_for.append((before, Condition.HEALTHY))
+            last_of[job.step.service] = job

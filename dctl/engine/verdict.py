@@ -1,0 +1,83 @@
+"""The one compare function: what is asked against what is there.
+
+Planner, status and tests all decide with `verdict`, so "converged" means the same everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from dctl.hosts.base import Json, Observed, Resource, State
+
+
+class Action(StrEnum):
+    """What has to happen to one resource."""
+
+    NONE = "none"
+    CREATE = "create"
+    UPDATE = "update"  # in place: the same thing, restarted or changed
+    HEAL = "heal"  # as asked, but not running
+    DELETE = "delete"
+    REFUSE = "refuse"  # the name is taken by something that is not ours
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One field that decided: its dotted path, and its value before and after (None = absent)."""
+
+    field: str
+    before: Json
+    after: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to do, the fields that decided it, and why in a few words."""
+
+    action: Action
+    reason: str = ""
+    changes: tuple[Change, ...] = ()
+
+
+def verdict(asked: Resource | None, seen: Observed | None, cluster: str) -> Verdict:
+    """Compare one resource. At least one side is given."""
+    if seen is None:
+        return Verdict(Action.CREATE)
+    if seen.owner != cluster:
+        if asked is None:
+            return Verdict(Action.NONE, "not ours")
+        whose = f'belongs to cluster "{seen.owner}"' if seen.owner else "was not made by dctl"
+        return Verdict(Action.REFUSE, whose)
+    if asked is None:
+        return Verdict(Action.DELETE, "no longer in the spec")
+    if seen.spec is None:
+        return Verdict(Action.UPDATE, "what it runs with cannot be told")
+    changes = tuple(differences(seen.spec, asked.spec))
+    if changes:
+        return Verdict(Action.UPDATE, changes=changes)
+    if seen.state in (State.STOPPED, State.FAILED):
+        why = f" ({seen.last_exit})" if seen.last_exit else ""
+        return Verdict(Action.HEAL, f"{seen.state}{why} -> running")
+    if seen.state is State.HELD:
+        return Verdict(Action.NONE, "stopped on purpose")
+    return Verdict(Action.NONE)
+
+
+def differences(before: Mapping[str, Json], after: Mapping[str, Json]) -> Iterator[Change]:
+    """The leaves that differ, in the order of their dotted paths; lists are compared whole."""
+    old, new = dict(_leaves(before)), dict(_leaves(after))
+    for path in sorted(old.keys() | new.keys()):
+        if old.get(path) != new.get(path):
+            yield Change(".".join(path), old.get(path), new.get(path))
+
+
+def _leaves(
+    node: Mapping[str, Json], path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Json]]:
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, (*path, key))
+        elif value is not None:
+            yield (*path, key), value
