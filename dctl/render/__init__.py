@@ -1,5 +1,7 @@
 """Values to text and JSON. Nothing here decides or fetches anything.
 
 output.py   one way to print data: table, json, yaml, ndjson
+plan.py     a plan: what will happen to what, and why
+progress.py an apply while it happens
 times.py    durations and ages as people say them
 """

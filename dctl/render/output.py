@@ -68,7 +68,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     head = "  ".join(
         h.upper() if i == last else h.upper().ljust(widths[i]) for i, h in enumerate(headers)
     )
-    click.secho(head.rstrip(), bold=True)
+    click.echo(paint(head.rstrip(), bold=True))
     for row in rows:
         cells = [colored(c, c if i == last else c.ljust(widths[i])) for i, c in enumerate(row)]
         click.echo("  ".join(cells).rstrip())
@@ -77,12 +77,15 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def colored(word: str, text: str | None = None) -> str:
     """`text` (default: the word) in the colour of what `word` means."""
     text = word if text is None else text
-    if os.environ.get("NO_COLOR"):
-        return text
     color = (
         "green" if word in _GOOD else "red" if word in _BAD else "yellow" if word in _WAIT else None
     )
-    return click.style(text, fg=color) if color else text
+    return paint(text, fg=color) if color else text
+
+
+def paint(text: str, *, fg: str | None = None, bold: bool | None = None) -> str:
+    """Style for a terminal; click strips it again where stdout or stderr is none."""
+    return text if os.environ.get("NO_COLOR") else click.style(text, fg=fg, bold=bold)
 
 
 def _text(value: Any) -> str:

@@ -1,0 +1,85 @@
+"""A plan as text: what will happen to what, on which host, and the field that decided it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from itertools import groupby
+
+from dctl.engine.plan import Plan, Step
+from dctl.engine.verdict import Action, Change
+from dctl.render.output import paint
+
+_MARK = {
+    Action.CREATE: ("+", "green"),
+    Action.UPDATE: ("~", "yellow"),
+    Action.HEAL: ("!", "magenta"),
+    Action.DELETE: ("-", "red"),
+}
+_WIDEST_VALUE = 60
+
+
+def plan_text(plan: Plan, *, source: str) -> str:
+    """The whole plan. `source` names the spec file for the title."""
+    hosts = sorted({step.host for step in plan.steps})
+    count = f"{len(hosts)} host{'s' if len(hosts) != 1 else ''}"
+    lines = [paint(f"{plan.cluster} · {count} · {source}", bold=True)]
+    if not plan.changed:
+        lines.append(f"No changes: {len(plan.steps)} resources are as asked.")
+        return "\n".join(lines)
+    width = max(len(step.name) for step in plan.changed)
+    for host, group in groupby(sorted(plan.steps, key=lambda s: s.host), lambda s: s.host):
+        steps = list(group)
+        changed = [step for step in steps if step.changes]
+        lines += ["", host, *(line for step in changed for line in _step(step, width))]
+        if unchanged := len(steps) - len(changed):
+            lines.append(f"    {unchanged} unchanged")
+    return "\n".join([*lines, "", f"Plan: {plan_counts(plan)}."])
+
+
+def plan_counts(plan: Plan) -> str:
+    """ "1 to create, 2 to update", in a fixed order; "no changes" when there are none."""
+    counts = [(action, plan.count(action)) for action in _MARK]
+    return ", ".join(f"{n} to {action}" for action, n in counts if n) or "no changes"
+
+
+def mark(action: Action) -> str:
+    """The sign of an action, in its colour."""
+    sign, color = _MARK[action]
+    return paint(sign, fg=color)
+
+
+def _step(step: Step, width: int) -> list[str]:
+    verdict = step.verdict
+    action = paint(f"{verdict.action:<9}", fg=_MARK[verdict.action][1])
+    head = f"  {mark(verdict.action)} {step.kind:<10} {step.name:<{width}}  {action} "
+    details = [_change(change) for change in verdict.changes] or [verdict.reason]
+    indent = " " * (2 + 2 + 11 + width + 2 + 10)
+    first, *rest = details
+    return [(head + first).rstrip(), *(indent + line for line in rest)]
+
+
+def _change(change: Change) -> str:
+    before, after = change.before, change.after
+    if isinstance(before, str) and isinstance(after, str) and "\n" in before + after:
+        return f"{change.field} {_changed_lines(before, after)}"
+    return f"{change.field} {_value(before)} -> {_value(after)}"
+
+
+def _changed_lines(before: str, after: str) -> str:
+    """Of two texts only the lines that differ, at most two of them."""
+    rows = [
+        row
+        for row in difflib.ndiff(before.splitlines(), after.splitlines())
+        if row.startswith(("- ", "+ "))
+    ]
+    shown = " ".join(f"{row[0]}{_value(row[2:].strip())}" for row in rows[:2])
+    more = f" and {len(rows) - 2} more lines" if len(rows) > 2 else ""
+    return shown + more
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return "(none)"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _WIDEST_VALUE else text[: _WIDEST_VALUE - 1] + "…"

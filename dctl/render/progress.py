@@ -1,0 +1,114 @@
+"""An apply while it happens, on stderr: a live table on a terminal, else one line a step."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import click
+
+from dctl.engine.apply import Event, Phase
+from dctl.engine.plan import Plan
+from dctl.engine.verdict import Action
+from dctl.render.output import paint
+from dctl.render.plan import mark
+from dctl.render.times import span
+
+Mode = Literal["auto", "tty", "plain", "json", "quiet"]
+_FINAL = (Phase.DONE, Phase.FAILED, Phase.SKIPPED)
+_DOING = {
+    Action.CREATE: ("creating", "created"),
+    Action.UPDATE: ("updating", "updated"),
+    Action.HEAL: ("healing", "healed"),
+    Action.DELETE: ("deleting", "deleted"),
+}
+
+
+@contextmanager
+def progress(plan: Plan, mode: Mode) -> Iterator[Callable[[Event], None]]:
+    """Yield the listener that an apply reports to."""
+    if mode == "auto":
+        mode = "tty" if sys.stderr.isatty() and plan.changed else "plain"
+    if mode == "tty":
+        with _live(plan) as listener:
+            yield listener
+    else:
+        yield {"plain": _plain, "json": _json, "quiet": lambda event: None}[mode]
+
+
+def _plain(event: Event) -> None:
+    if event.step.changes and event.phase in _FINAL:
+        click.echo(_line(event), err=True)
+
+
+def _json(event: Event) -> None:
+    document = {
+        "step": f"{event.step.kind}/{event.step.name}",
+        "host": event.step.host,
+        "action": event.step.verdict.action.value,
+        "phase": event.phase.value,
+        "elapsed": round(event.elapsed, 3),
+        "detail": event.detail,
+    }
+    click.echo(json.dumps(document), err=True)
+
+
+def _line(event: Event) -> str:
+    step = event.step
+    what = f"  {mark(step.verdict.action)} {step.kind:<8} {step.name:<16} {step.host:<10}"
+    if event.phase is Phase.DONE:
+        return f"{what} {_DOING[step.verdict.action][1]:<9} {span(event.elapsed)}"
+    if event.phase is Phase.FAILED:
+        return f"{what} {paint('failed', fg='red')}    {event.detail}"
+    return f"{what} not begun"
+
+
+@contextmanager
+def _live(plan: Plan) -> Iterator[Callable[[Event], None]]:
+    # Rich costs 30 ms: only a terminal pays for it.
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        SpinnerColumn,
+        TaskID,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
+    bars = Progress(
+        SpinnerColumn(finished_text=" "),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    total = bars.add_task("applying", total=len(plan.changed))
+    rows: dict[str, TaskID] = {}
+
+    def listener(event: Event) -> None:
+        step = event.step
+        if not step.changes:
+            return
+        if event.phase in _FINAL:
+            if step.name in rows:
+                bars.remove_task(rows.pop(step.name))
+            bars.console.print(_rich_line(event), highlight=False)
+            bars.advance(total)
+        elif step.name not in rows:
+            doing = f"{_DOING[step.verdict.action][0]} {step.name}"
+            rows[step.name] = bars.add_task(doing, total=None)
+
+    with bars:
+        yield listener
+
+
+def _rich_line(event: Event) -> object:
+    from rich.text import Text
+
+    return Text.from_ansi(_line(event))
