@@ -1,0 +1,105 @@
+"""A cluster spec opened: the hosts it lives on, what is there, and where its core parts listen."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from dctl.engine.catalogue.core import DEFAULT_PORTS
+from dctl.engine.desired import desired
+from dctl.engine.plan import Plan, make_plan
+from dctl.engine.ports import PortBook
+from dctl.engine.status import Row, status
+from dctl.errors import NotFoundError
+from dctl.hosts.base import Host, Kind, Observed, Probe, Reader, Resource, State
+from dctl.hosts.process import ProcessHost, ProcessReader
+from dctl.hosts.routes import INGRESS, RouteHost, RouteReader
+from dctl.spec import Loaded, load
+from dctl.workspace import find_spec
+
+LOCAL = "local"
+
+
+def open_cluster(file: Path | None = None) -> OpenCluster:
+    """Load and check the spec (`file`, else the nearest draft.yaml's) and get ready to look.
+
+    Raises SpecError with every problem, NotFoundError without any spec. Touches nothing.
+    """
+    place = find_spec(file)
+    return OpenCluster(load(place.spec, root=place.root), place.spec, place.root)
+
+
+class OpenCluster:
+    """The spec at hand. Looking is free; `hosts()` alone gives out what can change something."""
+
+    def __init__(self, loaded: Loaded, source: Path, root: Path) -> None:
+        self.spec = loaded.cluster
+        self.name = loaded.cluster.name
+        self.source = source
+        self.root = root
+
+    @functools.cached_property
+    def readers(self) -> Mapping[str, Reader]:
+        """Every host by name, its looking face only."""
+        return {
+            LOCAL: ProcessReader(self.name, workspace=self.root, host=LOCAL),
+            INGRESS: RouteReader(self.name, lambda: self.address("fuse")),
+        }
+
+    def hosts(self) -> Mapping[str, Host]:
+        """Every host by name, with the verbs that change it."""
+        return {
+            LOCAL: ProcessHost(self.name, workspace=self.root, host=LOCAL),
+            INGRESS: RouteHost(self.name, lambda: self.address("fuse")),
+        }
+
+    def observe(self) -> list[Observed]:
+        """All that is there, by host and name."""
+        return [seen for _, reader in sorted(self.readers.items()) for seen in reader.observe()]
+
+    def resources(self, seen: list[Observed], *, port_offset: int | None = None) -> list[Resource]:
+        """What the spec asks for, with the ports that it has or would get."""
+        ports = PortBook(seen, self.readers[LOCAL].free_port, offset=port_offset)
+        return desired(self.spec, root=self.root, host=LOCAL, ports=ports)
+
+    def plan(self, *, port_offset: int | None = None) -> Plan:
+        """Look and compare."""
+        seen = self.observe()
+        return make_plan(self.name, self.resources(seen, port_offset=port_offset), seen)
+
+    def status(self) -> list[Row]:
+        """Look, ask each running thing for its health, and compare."""
+        seen = self.observe()
+        asked = self.resources(seen)
+        return status(self.name, asked, seen, self._probes(asked, seen), now=time.time())
+
+    def address(self, part: str) -> str:
+        """host:port of a core part: where it listens, or where it would by default."""
+        first = f"{part}-1"
+        for seen in self.readers[LOCAL].observe():
+            if seen.name == first and seen.ports:
+                return str(next(iter(seen.ports.values())))
+        return f"127.0.0.1:{DEFAULT_PORTS[part]}"
+
+    def select(self, pattern: str) -> list[Observed]:
+        """The running things that `pattern` names: an instance (cart-2), or a service's all."""
+        things = [o for o in self.readers[LOCAL].observe() if o.kind is Kind.PROCESS]
+        chosen = [o for o in things if pattern in (o.name, o.service)]
+        if not chosen:
+            names = ", ".join(sorted({o.service for o in things})) or "nothing is there yet"
+            raise NotFoundError(
+                f'"{pattern}" names no part of cluster {self.name}', hint=f"there are: {names}"
+            )
+        return chosen
+
+    def _probes(self, asked: list[Resource], seen: list[Observed]) -> dict[str, Probe]:
+        running = {o.name for o in seen if o.state is State.RUNNING}
+        checks = {r.name: r.check for r in asked if r.check and r.name in running}
+        if not checks:
+            return {}
+        with ThreadPoolExecutor(8) as pool:
+            answers = pool.map(self.readers[LOCAL].probe, checks.values())
+            return dict(zip(checks, answers, strict=True))

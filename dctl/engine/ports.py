@@ -1,0 +1,44 @@
+"""Which port each resource gets: as wished, moved, or picked once and kept.
+
+A resource that runs keeps its port for as long as its wish stays the same, whatever moved or
+picked it then; so the plan stays empty without a state file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from dctl.hosts.base import Endpoint, Observed
+
+
+class PortBook:
+    """Hands out ports for one planning run.
+
+    `free(address)` names a port that nobody holds. `offset` moves every wished port; None means
+    that nobody asked to move any, so what runs stays where it is.
+    """
+
+    def __init__(
+        self, seen: Iterable[Observed], free: Callable[[str], int], *, offset: int | None = None
+    ) -> None:
+        self._kept = {
+            (o.name, port): (wished, o.ports[port])
+            for o in seen
+            for port, wished in ((o.spec or {}).get("ports") or {}).items()
+            if port in o.ports
+        }
+        self._free = free
+        self._offset = offset
+        self._given: set[int] = {kept.port for _, kept in self._kept.values()}
+
+    def take(self, resource: str, port: str, wish: Endpoint) -> Endpoint:
+        """The endpoint for one port of one resource; a wished port 0 means "any"."""
+        wished, kept = self._kept.get((resource, port), ("", None))
+        if kept and wished == str(wish) and (self._offset is None or wish.port == 0):
+            return kept
+        if wish.port:
+            return Endpoint(wish.host, wish.port + (self._offset or 0))
+        while (picked := self._free(wish.host)) in self._given:
+            pass
+        self._given.add(picked)
+        return Endpoint(wish.host, picked)

@@ -1,0 +1,146 @@
+"""A host in memory, for tests of what decides over hosts.
+
+The suite in tests/integration/test_host_contract.py runs against this one and the real ones
+alike, so it behaves as they do. What it is told to do badly (`broken`, `crashing`, `ill`) is for
+tests of failure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from dctl.errors import DctlError, LockedError, NotFoundError
+from dctl.hosts.base import (
+    Check,
+    Endpoint,
+    Json,
+    Kind,
+    Observed,
+    PortOwner,
+    Probe,
+    Resource,
+    State,
+)
+
+
+class FakeHost:
+    """Reader and Host of one cluster, all in memory; `calls` lists each change in order."""
+
+    def __init__(self, cluster: str, name: str = "local") -> None:
+        self.name = name
+        self.calls: list[str] = []
+        self.owners: dict[int, PortOwner] = {}
+        self.broken: dict[str, str] = {}  # name -> why ensure, start, stop or remove fails
+        self.crashing: set[str] = set()  # names that end right after every start
+        self.ill: set[str] = set()  # check targets that answer badly
+        self._cluster = cluster
+        self._things: dict[str, Observed] = {}
+        self._journal: list[Mapping[str, Json]] = []
+        self._lock = threading.Lock()
+        self._holder = ""
+        self._next_port = 40_000
+
+    # Looking
+
+    def observe(self) -> Sequence[Observed]:
+        for name in self.crashing & self._things.keys():
+            seen = self._things[name]
+            self._things[name] = dataclasses.replace(
+                seen, state=State.STARTING, restarts=seen.restarts + 1, last_exit="exit status 1"
+            )
+        return [self._things[name] for name in sorted(self._things)]
+
+    def port_owner(self, endpoint: Endpoint) -> PortOwner | None:
+        return self.owners.get(endpoint.port)
+
+    def free_port(self, address: str) -> int:
+        self._next_port += 1
+        return self._next_port
+
+    def probe(self, check: Check) -> Probe:
+        if check.target in self.ill:
+            return Probe(False, f"{check.target} refused the connection")
+        return Probe(True)
+
+    def logs(self, name: str, *, lines: int, follow: bool = False) -> Iterator[str]:
+        yield from [f"{name} says {i}" for i in range(lines)][-lines:]
+
+    # Changing
+
+    def ensure(self, resource: Resource) -> None:
+        self._call("ensure", resource.name)
+        self._things[resource.name] = Observed(
+            kind=resource.kind,
+            name=resource.name,
+            host=self.name,
+            state=State.RUNNING,
+            owner=self._cluster,
+            service=resource.service,
+            spec=resource.spec,
+            ports=resource.ports,
+            needs=tuple(need.resource for need in resource.needs),
+        )
+
+    def start(self, name: str) -> None:
+        self._set("start", name, State.RUNNING)
+
+    def stop(self, name: str) -> None:
+        self._set("stop", name, State.HELD)
+
+    def restart(self, name: str) -> None:
+        self._set("restart", name, State.RUNNING)
+
+    def remove(self, name: str) -> None:
+        self._call("remove", name)
+        self._things.pop(name, None)
+
+    @contextmanager
+    def lock(self, holder: str) -> Iterator[None]:
+        if not self._lock.acquire(blocking=False):
+            raise LockedError(f"{self._holder} is applying to cluster {self._cluster}")
+        self._holder = holder
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def record(self, entry: Mapping[str, Json]) -> None:
+        self._journal.append(dict(entry))
+
+    def journal(self) -> Sequence[Mapping[str, Json]]:
+        return list(self._journal)
+
+    def down(self) -> None:
+        for name, seen in self._things.items():
+            self._things[name] = dataclasses.replace(seen, state=State.STOPPED)
+
+    def clean(self, *, full: bool) -> None:
+        self._things.clear()
+        if full:
+            self._journal.clear()
+
+    # For tests: what happens behind dctl's back
+
+    def foreign(self, name: str, kind: Kind = Kind.PROCESS) -> None:
+        """Somebody else's thing under this name."""
+        self._things[name] = Observed(kind, name, self.name, State.RUNNING, owner="")
+
+    def crash(self, name: str, last_exit: str = "killed by SIGKILL") -> None:
+        """It ended, and nobody brought it back."""
+        self._things[name] = dataclasses.replace(
+            self._things[name], state=State.STOPPED, last_exit=last_exit
+        )
+
+    def _set(self, verb: str, name: str, state: State) -> None:
+        self._call(verb, name)
+        if name not in self._things:
+            raise NotFoundError(f"{name} is not on {self.name}")
+        self._things[name] = dataclasses.replace(self._things[name], state=state)
+
+    def _call(self, verb: str, name: str) -> None:
+        self.calls.append(f"{verb} {name}")
+        if name in self.broken:
+            raise DctlError(self.broken[name])

@@ -1,0 +1,39 @@
+"""What several things print, as one stream: each line with the name of who printed it."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Sequence
+
+import click
+
+from dctl.hosts.base import Reader
+from dctl.render.output import paint
+
+_COLORS = ("cyan", "yellow", "green", "magenta", "blue", "bright_red")
+
+
+def print_logs(reader: Reader, names: Sequence[str], *, lines: int, follow: bool) -> None:
+    """Print the last `lines` lines of each; with `follow` go on until interrupted."""
+    width = max((len(name) for name in names), default=0)
+    prefix = {
+        name: paint(f"{name:<{width}} | ", fg=_COLORS[i % len(_COLORS)]) if len(names) > 1 else ""
+        for i, name in enumerate(names)
+    }
+    if not follow:
+        for name in names:
+            for line in reader.logs(name, lines=lines):
+                click.echo(prefix[name] + line)
+        return
+    merged: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def pump(name: str) -> None:
+        for line in reader.logs(name, lines=lines, follow=True):
+            merged.put(prefix[name] + line)
+
+    for name in names:
+        # Daemons: they wait for files to grow, and Ctrl-C must not wait for them.
+        threading.Thread(target=pump, args=(name,), daemon=True).start()
+    while True:
+        click.echo(merged.get())
