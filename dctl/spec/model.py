@@ -1,0 +1,63 @@
+"""The cluster spec, typed: what the engine and everything after it work with.
+
+The model decides types and single values; rules between values are in validate.py, where the
+positions are. A field that this version cannot carry out is accepted here and refused there where
+it would be carried out.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from dctl.spec.core import Core
+from dctl.spec.types import Argv, Flag, Name, Nonce, Runtime, Some, Ssh, Text, Texts, Written
+from dctl.spec.workload import Backing, Part, Service
+
+API_VERSION = "draft/v1"
+
+
+class Host(Part):
+    """A machine. Without `ssh` it is this one."""
+
+    ssh: Ssh | None = None
+    via: Name | None = Field(None, description="the host through which it is reached")
+    key: Some | None = Field(None, description="file of the private key")
+    address: Text = Field("", description="the address that the other hosts use")
+    labels: dict[Some, Written] = Field({})
+    runtime: Runtime | None = None
+
+
+class Secret(Part):
+    """Where a secret comes from: exactly one of file, env, exec and store."""
+
+    file: Some | None = None
+    env: Some | None = None
+    exec: Argv = ()
+    store: Some | None = Field(None, description="key in the workspace's encrypted store")
+
+
+class Security(Part):
+    """`nonce`: a secret's reference, `any` to accept every one; without it dctl makes one."""
+
+    tls: Flag = False
+    nonce: Nonce | None = None
+
+
+class Cluster(Part):
+    """The whole spec."""
+
+    api_version: Literal["draft/v1"] = Field(alias="apiVersion")
+    kind: Literal["Cluster"]
+    name: Name
+    requires: Text = Field("", description="of dctl, such as >=0.1")
+    inventory: Texts = Field((), description="files with hosts, relative to the spec")
+    include: Texts = Field((), description="further specs, relative to this one")
+    hosts: dict[Name, Host] = Field({}, description='none at all: this machine, named "local"')
+    runtime: Runtime = "process"
+    core: Core = Core()
+    security: Security = Security()
+    secrets: dict[Name, Secret] = Field({})
+    infra: dict[Name, Backing] = Field({})
+    services: dict[Name, Service] = Field({})

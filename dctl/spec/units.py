@@ -1,0 +1,57 @@
+"""Durations and sizes as people write them: text to number and back. Pure, and cheap to import."""
+
+from __future__ import annotations
+
+import re
+
+_DURATION = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+# Powers of 1024, like Docker, systemd and NATS; "Mi" is the same thing spelt out.
+_SIZE = {"B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+# Nine digits are more than any real value and keep the arithmetic exact.
+_NUMBER = r"\d{1,9}(?:\.\d{1,6})?"
+_DURATION_PART = re.compile(rf"({_NUMBER})(ms|[dhms])", re.ASCII)
+_DURATION_WHOLE = re.compile(rf"(?:{_NUMBER}(?:ms|[dhms]))+", re.ASCII)
+_SIZE_WHOLE = re.compile(rf"({_NUMBER})(?:(B)|([KMGT])i?B?)", re.ASCII)
+_BARE = re.compile(r"[-+]?[\d.]+", re.ASCII)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds in "500ms", "5s", "1m30s", "7d"; raises ValueError that says what is wanted."""
+    if _DURATION_WHOLE.fullmatch(text):
+        parts = _DURATION_PART.findall(text)
+        units = [unit for _, unit in parts]
+        if units == [unit for unit in _DURATION if unit in units]:
+            return round(sum(float(number) * _DURATION[unit] for number, unit in parts), 6)
+    if _BARE.fullmatch(text):
+        raise ValueError("a duration needs a unit: ms, s, m, h or d, such as 5s or 1m30s")
+    raise ValueError("must be a duration such as 500ms, 5s, 1m30s or 7d")
+
+
+def format_duration(seconds: float) -> str:
+    """The shortest text that `parse_duration` reads back: 90.0 -> "1m30s"."""
+    rest = round(seconds * 1000)
+    parts = []
+    for unit, value in _DURATION.items():
+        count, rest = divmod(rest, round(value * 1000))
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
+
+
+def parse_size(text: str) -> int:
+    """Bytes in "512K", "256M", "1.5G"; raises ValueError that says what is wanted."""
+    if match := _SIZE_WHOLE.fullmatch(text):
+        number, plain, unit = match.groups()
+        return int(float(number) * _SIZE[plain or unit])
+    if _BARE.fullmatch(text):
+        raise ValueError("a size needs a unit: B, K, M, G or T, such as 256M or 2G")
+    raise ValueError("must be a size such as 512K, 256M or 2G")
+
+
+def format_size(size: int) -> str:
+    """The shortest text that `parse_size` reads back: 268435456 -> "256M"."""
+    for unit, value in reversed(_SIZE.items()):
+        if size and size % value == 0:
+            return f"{size // value}{unit}"
+    return f"{size}B"

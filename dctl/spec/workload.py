@@ -1,0 +1,141 @@
+"""What a workload may say: how it runs, stays well, starts in order and is reached."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+
+from dctl.spec.types import (
+    AbsolutePath,
+    Argv,
+    Backoff,
+    Condition,
+    Count,
+    Cpus,
+    Duration,
+    EnvName,
+    Flag,
+    Interval,
+    Listen,
+    Name,
+    On,
+    Positive,
+    Range,
+    Runtime,
+    Size,
+    Some,
+    Text,
+    UrlPath,
+    Written,
+)
+
+
+class Part(BaseModel):
+    """Root of the spec's models: values that never change; `x-...` keys are left out, any other
+    unknown key is an error. With a `context` dict, `validate` learns which model read which
+    mapping (by identity), and can so name the keys that were possible."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_extensions(cls, data: Any, info: ValidationInfo) -> Any:
+        if not isinstance(data, dict):
+            return data
+        if info.context is not None:
+            info.context[id(data)] = cls
+        return {key: value for key, value in data.items() if not str(key).startswith("x-")}
+
+
+class Health(Part):
+    """How health is asked for: exactly one of grpc, http, tcp and exec. Unhealthy after `retries`
+    failures in a row; failures in the first `start` do not count."""
+
+    grpc: Flag = False
+    http: UrlPath | None = None
+    tcp: Flag = False
+    exec: Argv = ()
+    port: Name | None = Field(None, description="which port; default: the only or first one")
+    interval: Interval = 1.0
+    timeout: Interval = 2.0
+    retries: Positive = 3
+    start: Duration = 30.0
+
+
+class Restart(Part):
+    """When a process that ended is started again, and how long to wait before."""
+
+    when: Literal["always", "on-failure", "never"] = "always"
+    backoff: Backoff = Range(1.0, 30.0)
+
+
+class Update(Part):
+    """How replicas are exchanged."""
+
+    order: Literal["start-first", "stop-first"] = "start-first"
+    parallel: Positive = 1
+    monitor: Duration = 10.0
+    auto_rollback: Flag = True
+
+
+class Resources(Part):
+    """The most that one replica may use."""
+
+    memory: Size | None = None
+    cpus: Cpus | None = None
+
+
+class Route(Part):
+    """A route at the ingress to the replicas of the service that declares it."""
+
+    prefix: UrlPath
+    host: Text = ""
+    headers: dict[Some, Written] = Field({}, description="headers that must have these values")
+    grpc: Flag = Field(False, description="match gRPC requests only")
+    http2: Flag = Field(True, description="gRPC; false for plain HTTP, passed through untouched")
+    port: Name | None = Field(None, description="which port; default: the only or first one")
+    timeout: Interval | None = None
+    retries: Count = 0
+    rewrite_prefix: UrlPath | None = None
+
+
+class Workload(Part):
+    """What core parts, backing services and the user's services have in common."""
+
+    on: On | None = Field(None, description="a host's name, or labels; default: any host")
+    runtime: Runtime | None = Field(None, description="default: the host's, then the cluster's")
+    env: dict[EnvName, Written] = {}
+    config: dict[str, Any] = Field({}, description="merged into the service's config.yaml")
+    health: Health | None = None
+    depends_on: dict[Name, Condition] = {}
+    restart: Restart = Restart()
+    update: Update = Update()
+    resources: Resources = Resources()
+    grace: Duration = Field(10.0, description="from the polite request to stop to the kill")
+
+
+class Service(Workload):
+    """One of the user's services: exactly one of run, command and image."""
+
+    run: Some | None = Field(None, description="a Python service folder of the workspace")
+    command: Argv = Field((), description="a program and its arguments")
+    image: Some | None = None
+    replicas: Count = 1
+    group: Text = Field("", description="the group under which it registers")
+    ports: dict[Name, Listen] = {}
+    routes: tuple[Route, ...] = ()
+    volumes: dict[Name, AbsolutePath] = {}
+    files: dict[AbsolutePath, Some] = Field({}, description="target: file of the workspace")
+
+
+class Backing(Workload):
+    """A backing service: exactly one of from (the catalogue) and image."""
+
+    source: Name | None = Field(None, alias="from", description="an entry of the catalogue")
+    version: Written = ""
+    image: Some | None = None
+    command: Argv = ()
+    ports: tuple[Listen, ...] = ()
+    volumes: dict[Name, AbsolutePath] = {}
+    files: dict[AbsolutePath, Some] = {}
