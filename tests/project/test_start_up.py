@@ -1,0 +1,40 @@
+"""Start-up stays fast because nothing heavy is imported before it is needed."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ["asyncio", "grpc", "google.protobuf", "pydantic", "ruamel.yaml", "rich", "textual"]
+HEAVY += ["supervisor", "psutil", "nats", "cloudevents", "grpc_tools"]
+
+
+def modules_after(code: str) -> set[str]:
+    """The modules that a fresh interpreter holds after running `code`."""
+    probe = f"import sys\n{code}\nprint(*sys.modules, sep='\\n', file=sys.__stdout__)"
+    done = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["--version"], ["nonsense"]])
+def test_the_frame_imports_nothing_heavy(argv: list[str]) -> None:
+    loaded = modules_after(f"from dctl.__main__ import run\nrun({argv!r})")
+    assert not loaded & set(HEAVY)
+
+
+@pytest.mark.parametrize("argv", [["infra", "--help"], ["kv", "--help"], ["broker", "--help"]])
+def test_help_of_a_group_imports_nothing_heavy(argv: list[str]) -> None:
+    loaded = modules_after(f"from dctl.__main__ import run\nrun({argv!r})")
+    assert not loaded & set(HEAVY)
+
+
+def test_reading_a_plan_needs_no_services_and_no_engine_client() -> None:
+    loaded = modules_after("import dctl.engine.cluster")
+    assert not loaded & {"nats", "draft_services", "textual", "supervisor"}
+
+
+def test_import_chassis_is_light() -> None:
+    loaded = modules_after("import chassis")
+    assert not loaded & {"grpc", "pydantic", "ruamel.yaml", "asyncio"}
