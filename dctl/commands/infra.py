@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 import sys
 import time
 from pathlib import Path
@@ -29,7 +27,7 @@ from dctl.errors import (
 
 if TYPE_CHECKING:
     from dctl.engine.apply import Result
-    from dctl.engine.cluster import OpenCluster
+    from dctl.engine.cluster import OpenCluster, Verb
     from dctl.engine.plan import Plan
     from dctl.engine.status import Row
     from dctl.render.output import Format
@@ -107,7 +105,6 @@ def apply(file: Path | None, yes: bool, port_offset: int | None, mode: Mode, for
       dctl infra apply -y                              the nearest draft.yaml's cluster
       dctl infra apply -f blueprints/local.yaml -y     another one
     """
-    from dctl.engine.apply import apply as carry_out
     from dctl.engine.preflight import preflight
     from dctl.render.plan import plan_counts, plan_text
     from dctl.render.progress import progress
@@ -122,18 +119,9 @@ def apply(file: Path | None, yes: bool, port_offset: int | None, mode: Mode, for
     if made.changed and not yes:
         _confirm(f"Apply to {cluster.name}?")
 
-    hosts = cluster.hosts()
-    first = next(iter(hosts.values()))
     began = time.monotonic()
-    with first.lock(_holder()):
-        if made.changed:
-            first.record(
-                _entry("apply", steps=[f"{s.verdict.action} {s.name}" for s in made.changed])
-            )
-        with progress(made, mode) as listener:
-            result = carry_out(made, hosts, on_event=listener)
-        if made.changed or not result.ok:
-            first.record(_entry("applied", **_outcome(result)))
+    with progress(made, mode) as listener:
+        result = cluster.apply(made, on_event=listener)
     if result.interrupted:
         raise KeyboardInterrupt
     if result.failures:
@@ -193,26 +181,17 @@ def logs(file: Path | None, follow: bool, lines: int, name: str | None) -> None:
     print_logs(reader, names, lines=lines, follow=follow)
 
 
-def _verb(name: str, help: str) -> click.Command:
-    @group.command(name=name, help=help)
+def _add(verb: Verb, help: str) -> None:
+    @group.command(name=verb, help=help)
     @spec_option
     @click.argument("names", nargs=-1)
     def command(file: Path | None, names: tuple[str, ...]) -> None:
-        cluster = _open(file)
-        host = cluster.hosts()["local"]
-        chosen = [s for n in names for s in cluster.select(n)] if names else host.observe()
-        with host.lock(_holder()):
-            for seen in reversed(chosen) if name == "stop" else chosen:
-                getattr(host, name)(seen.name)
-                click.echo(f"  {name:<8} {seen.name}", err=True)
-            host.record(_entry(name, steps=[seen.name for seen in chosen]))
-
-    return command
+        _open(file).operate(verb, names, lambda done: click.echo(f"  {verb:<8} {done}", err=True))
 
 
-_verb("start", "Start what was stopped: NAMES, or everything.")
-_verb("stop", "Stop NAMES, or everything; it stays stopped, and that is no drift.")
-_verb("restart", "Restart NAMES, or everything.")
+_add("start", "Start what was stopped: NAMES, or everything.")
+_add("stop", "Stop NAMES, or everything; it stays stopped, and that is no drift.")
+_add("restart", "Restart NAMES, or everything.")
 
 
 @group.command()
@@ -294,8 +273,7 @@ def _what_next(cluster: OpenCluster, made: Plan, took: float) -> None:
     from dctl.render.plan import plan_counts
     from dctl.render.times import span
 
-    did = plan_counts(made).replace(" to ", " to ") if made.changed else "no changes"
-    click.echo(f"\n{cluster.name} is healthy ({did}, {span(took)}).", err=True)
+    click.echo(f"\n{cluster.name} is healthy ({plan_counts(made)}; {span(took)}).", err=True)
     click.echo("Try next:  dctl ps    dctl kv set greeting hello    dctl tui", err=True)
 
 
@@ -315,23 +293,6 @@ def _what_failed(result: Result) -> str:
 def _condition(row: Row) -> str:
     words = [row.actual if row.actual != row.desired else row.health, row.reason, row.last_exit]
     return ", ".join(word for word in words if word)
-
-
-def _outcome(result: Result) -> dict[str, object]:
-    return {
-        "done": [step.name for step in result.done],
-        "failed": {f.step.name: f.reason for f in result.failures},
-        "not_done": [step.name for step in result.not_done],
-        "interrupted": result.interrupted,
-    }
-
-
-def _entry(event: str, **more: object) -> dict[str, object]:
-    return {"time": time.time(), "who": _holder(), "event": event, **more}
-
-
-def _holder() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def _relative(path: Path) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from dctl.engine.gate import Gate, opinion
 from dctl.engine.plan import Plan, Step
@@ -69,6 +70,15 @@ class Result:
     @property
     def ok(self) -> bool:
         return not self.failures and not self.interrupted
+
+    def to_json(self) -> dict[str, Any]:
+        """The shape in the journal."""
+        return {
+            "done": [step.name for step in self.done],
+            "failed": {failure.step.name: failure.reason for failure in self.failures},
+            "not_done": [step.name for step in self.not_done],
+            "interrupted": self.interrupted,
+        }
 
 
 def apply(

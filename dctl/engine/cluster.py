@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import functools
+import getpass
+import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Literal
 
+from dctl.engine.apply import Event, Result
+from dctl.engine.apply import apply as carry_out
 from dctl.engine.catalogue.core import DEFAULT_PORTS
 from dctl.engine.desired import desired
 from dctl.engine.plan import Plan, make_plan
@@ -15,12 +20,13 @@ from dctl.engine.ports import PortBook
 from dctl.engine.status import Row, status
 from dctl.errors import NotFoundError
 from dctl.hosts.base import Host, Kind, Observed, Probe, Reader, Resource, State
-from dctl.hosts.process import ProcessHost, ProcessReader
+from dctl.hosts.process import ProcessHost, ProcessReader, data_dir, instance_dir
 from dctl.hosts.routes import INGRESS, RouteHost, RouteReader
 from dctl.spec import Loaded, load
 from dctl.workspace import find_spec
 
 LOCAL = "local"
+Verb = Literal["start", "stop", "restart"]
 
 
 def open_cluster(file: Path | None = None) -> OpenCluster:
@@ -63,7 +69,14 @@ class OpenCluster:
     def resources(self, seen: list[Observed], *, port_offset: int | None = None) -> list[Resource]:
         """What the spec asks for, with the ports that it has or would get."""
         ports = PortBook(seen, self.readers[LOCAL].free_port, offset=port_offset)
-        return desired(self.spec, root=self.root, host=LOCAL, ports=ports)
+        return desired(
+            self.spec,
+            root=self.root,
+            host=LOCAL,
+            ports=ports,
+            files=lambda name: instance_dir(self.name, name),
+            data=lambda name: data_dir(self.name, name),
+        )
 
     def plan(self, *, port_offset: int | None = None) -> Plan:
         """Look and compare."""
@@ -84,9 +97,32 @@ class OpenCluster:
                 return str(next(iter(seen.ports.values())))
         return f"127.0.0.1:{DEFAULT_PORTS[part]}"
 
+    def apply(self, plan: Plan, *, on_event: Callable[[Event], None]) -> Result:
+        """Carry `plan` out under the cluster's lock and keep a record of it."""
+        hosts = self.hosts()
+        first = hosts[LOCAL]
+        with first.lock(who()):
+            if plan.changed:
+                steps = [f"{step.verdict.action} {step.name}" for step in plan.changed]
+                first.record(entry("apply", steps=steps))
+            result = carry_out(plan, hosts, on_event=on_event)
+            if plan.changed or not result.ok:
+                first.record(entry("applied", **result.to_json()))
+        return result
+
+    def operate(self, verb: Verb, names: Sequence[str], say: Callable[[str], None]) -> None:
+        """Start, stop or restart what `names` select (nothing named: all), under the lock."""
+        chosen = [o for name in names for o in self.select(name)] if names else self._processes()
+        host = self.hosts()[LOCAL]
+        with host.lock(who()):
+            for seen in reversed(chosen) if verb == "stop" else chosen:
+                {"start": host.start, "stop": host.stop, "restart": host.restart}[verb](seen.name)
+                say(seen.name)
+            host.record(entry(verb, steps=[seen.name for seen in chosen]))
+
     def select(self, pattern: str) -> list[Observed]:
         """The running things that `pattern` names: an instance (cart-2), or a service's all."""
-        things = [o for o in self.readers[LOCAL].observe() if o.kind is Kind.PROCESS]
+        things = self._processes()
         chosen = [o for o in things if pattern in (o.name, o.service)]
         if not chosen:
             names = ", ".join(sorted({o.service for o in things})) or "nothing is there yet"
@@ -94,6 +130,9 @@ class OpenCluster:
                 f'"{pattern}" names no part of cluster {self.name}', hint=f"there are: {names}"
             )
         return chosen
+
+    def _processes(self) -> list[Observed]:
+        return [o for o in self.readers[LOCAL].observe() if o.kind is Kind.PROCESS]
 
     def _probes(self, asked: list[Resource], seen: list[Observed]) -> dict[str, Probe]:
         running = {o.name for o in seen if o.state is State.RUNNING}
@@ -103,3 +142,13 @@ class OpenCluster:
         with ThreadPoolExecutor(8) as pool:
             answers = pool.map(self.readers[LOCAL].probe, checks.values())
             return dict(zip(checks, answers, strict=True))
+
+
+def entry(event: str, **more: Any) -> dict[str, Any]:
+    """A line of the journal: what was done, when (seconds since the epoch) and by whom."""
+    return {"time": time.time(), "who": who(), "event": event, **more}
+
+
+def who() -> str:
+    """Who is at work here, as locks and journals name them."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"

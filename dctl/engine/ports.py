@@ -29,10 +29,18 @@ class PortBook:
         }
         self._free = free
         self._offset = offset
+        self._taken: dict[tuple[str, str], Endpoint] = {}
         self._given: set[int] = {kept.port for _, kept in self._kept.values()}
 
     def take(self, resource: str, port: str, wish: Endpoint) -> Endpoint:
-        """The endpoint for one port of one resource; a wished port 0 means "any"."""
+        """The endpoint for one port of one resource; a wished port 0 means "any". Asked again,
+        it gives the same answer."""
+        key = (resource, port)
+        if key not in self._taken:
+            self._taken[key] = self._choose(resource, port, wish)
+        return self._taken[key]
+
+    def _choose(self, resource: str, port: str, wish: Endpoint) -> Endpoint:
         wished, kept = self._kept.get((resource, port), ("", None))
         if kept and wished == str(wish) and (self._offset is None or wish.port == 0):
             return kept

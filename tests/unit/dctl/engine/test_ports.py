@@ -52,3 +52,8 @@ def test_an_offset_leaves_picked_ports_where_they_are() -> None:
 
 def test_a_changed_wish_is_followed() -> None:
     assert book(runs("a-1", 2221, 2321)).take("a-1", "grpc", local(2300)) == local(2300)
+
+
+def test_who_asks_twice_gets_the_same_port() -> None:
+    ports = book(free=(5001, 5002))
+    assert ports.take("a-1", "grpc", local(0)) == ports.take("a-1", "grpc", local(0))
