@@ -19,7 +19,7 @@ API_VERSION = "draft/v1"
 
 _GOOD = {"healthy", "running", "ready", "ok", "completed"}
 _BAD = {"unhealthy", "failed", "disconnected", "missing"}
-_WAIT = {"starting", "stopped", "held", "changed", "unknown", "testing"}
+_WAIT = {"lacking", "starting", "stopped", "held", "changed", "unknown", "testing"}
 
 
 def emit_list(
