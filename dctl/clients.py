@@ -1,0 +1,203 @@
+"""Connections to the core services, and the one place where gRPC's errors become dctl's.
+
+    with connect("Blueprint", "127.0.0.1:2221", timeout=5.0) as blueprint:
+        answer = blueprint.call(blueprint.stub(KeyValueServiceStub).Get, request)
+
+`call` is one question and its answer; `follow` is a stream that outlives its connection.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from dctl.errors import DctlError, NotFoundError, UnreachableError, WaitTimeoutError
+from dctl.text import printable
+
+if TYPE_CHECKING:
+    import grpc
+
+S = TypeVar("S")
+Q = TypeVar("Q")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds before a lost stream is opened again
+
+
+class Stream(Protocol[R_co]):
+    """What gRPC returns for a call that answers with a stream."""
+
+    def __iter__(self) -> Iterator[R_co]: ...
+    def initial_metadata(self) -> Any: ...
+    def is_active(self) -> bool: ...
+    def cancel(self) -> bool: ...
+
+
+class Connection:
+    """One channel to one core service. Every method raises DctlErrors only."""
+
+    def __init__(self, part: str, address: str, channel: grpc.Channel, *, timeout: float) -> None:
+        self.part = part
+        self.address = address
+        self.timeout = timeout
+        self._channel = channel
+
+    @property
+    def who(self) -> str:
+        """The service as messages name it."""
+        return f"{self.part} at {self.address}"
+
+    def stub(self, kind: Callable[[grpc.Channel], S]) -> S:
+        """A generated stub over this connection."""
+        return kind(self._channel)
+
+    def call(self, method: grpc.UnaryUnaryMultiCallable[Q, R], request: Q) -> R:
+        """One request, one answer, within the connection's timeout."""
+        return self.call_with_trailers(method, request)[0]
+
+    def call_with_trailers(
+        self, method: grpc.UnaryUnaryMultiCallable[Q, R], request: Q
+    ) -> tuple[R, dict[str, str]]:
+        """The answer, and the metadata that came after it."""
+        with self.translated():
+            answer, call = method.with_call(request, timeout=self.timeout)
+        pairs = call.trailing_metadata() or ()
+        return answer, {k: v for k, v in pairs if isinstance(v, str)}
+
+    def follow(
+        self,
+        open_stream: Callable[[float | None], Stream[R]],
+        *,
+        seconds: float | None = None,
+        on_open: Callable[[dict[str, str]], None] = lambda _: None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> Iterator[R]:
+        """The messages of a stream that is opened anew whenever its connection is lost.
+
+        `open_stream` gets the seconds left and asks for what follows the last message it saw.
+        `on_open` gets the metadata with which the service accepted a stream, before its messages.
+        Ends after `seconds`. A stream that was never accepted is an error and not tried again.
+        """
+        import grpc
+
+        deadline = None if seconds is None else time.monotonic() + seconds
+        accepted = lost = False
+        pause = _FIRST_PAUSE
+        while (left := _left(deadline)) is None or left > 0:
+            stream = open_stream(left)
+            try:
+                metadata = {k: v for k, v in stream.initial_metadata() or () if isinstance(v, str)}
+                if stream.is_active():
+                    if lost:
+                        say(f"{self.who} is back")
+                    accepted, lost, pause = True, False, _FIRST_PAUSE
+                    on_open(metadata)
+                yield from stream
+            except grpc.RpcError as error:
+                if deadline is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    return
+                passing = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+                if not (passing and accepted):
+                    raise self._translate(error) from error
+            finally:
+                stream.cancel()
+            if not lost:
+                say(f"{self.who} went away; trying again until it is back (Ctrl-C ends)")
+                lost = True
+            rest = _left(deadline)
+            time.sleep(pause if rest is None else max(min(pause, rest), 0))
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """For calls that neither `call` nor `follow` fits: their errors become DctlErrors."""
+        import grpc
+
+        try:
+            yield
+        except grpc.RpcError as error:
+            raise self._translate(error) from error
+
+    def _translate(self, error: grpc.RpcError) -> DctlError:
+        return translate(self.who, error.code(), error.details() or "", timeout=self.timeout)
+
+
+@contextmanager
+def connect(part: str, address: str, *, timeout: float) -> Iterator[Connection]:
+    """A connection that stands; UnreachableError when nobody listens at the address."""
+    channel = _open(address)
+    try:
+        _wait_ready(channel, part, address, timeout)
+        yield Connection(part, address, channel, timeout=timeout)
+    finally:
+        channel.close()
+
+
+def translate(who: str, code: grpc.StatusCode, details: str, *, timeout: float) -> DctlError:
+    """The error of ours for a status of gRPC. `who` is the service and its address."""
+    import grpc
+
+    said = printable(details.replace("\n", " ")) or code.name
+    service = who.partition(" ")[0].lower()
+    match code:
+        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
+            return UnreachableError(f"{who} is not available: {said}", hint="dctl infra status")
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return WaitTimeoutError(
+                f"{who} did not answer within {timeout:g}s", hint="dctl infra status"
+            )
+        case grpc.StatusCode.NOT_FOUND:
+            return NotFoundError(said)
+        case grpc.StatusCode.UNIMPLEMENTED:
+            return DctlError(
+                f"{who} does not know this call: {said}",
+                hint="is it of another version, or does something else listen there?",
+            )
+        case grpc.StatusCode.UNKNOWN | grpc.StatusCode.INTERNAL | grpc.StatusCode.DATA_LOSS:
+            return DctlError(f"{who} failed: {said}", hint=f"dctl infra logs {service}")
+        case _:  # the service's own refusal says what is wrong with the request
+            return DctlError(said)
+
+
+def _open(address: str) -> grpc.Channel:
+    import grpc
+
+    return grpc.insecure_channel(
+        address,
+        options=[
+            ("grpc.max_receive_message_length", -1),  # a page of large values is no error
+            ("grpc.max_reconnect_backoff_ms", 1_000),  # else a restart is noticed minutes later
+            ("grpc.keepalive_time_ms", 20_000),  # a stream notices a peer that vanished
+            ("grpc.keepalive_timeout_ms", 5_000),
+        ],
+    )
+
+
+def _wait_ready(channel: grpc.Channel, part: str, address: str, timeout: float) -> None:
+    import grpc
+
+    states: queue.SimpleQueue[grpc.ChannelConnectivity] = queue.SimpleQueue()
+    deadline = time.monotonic() + timeout
+    channel.subscribe(states.put, try_to_connect=True)
+    try:
+        while (
+            state := states.get(timeout=max(deadline - time.monotonic(), 0))
+        ) is not grpc.ChannelConnectivity.READY:
+            if (
+                state is grpc.ChannelConnectivity.TRANSIENT_FAILURE
+            ):  # refused: waiting longer would not help
+                raise queue.Empty
+    except queue.Empty:
+        raise UnreachableError(
+            f"{part} at {address} did not answer", hint="dctl infra status"
+        ) from None
+    finally:
+        channel.unsubscribe(states.put)
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else deadline - time.monotonic()
