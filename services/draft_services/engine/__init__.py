@@ -1,0 +1,15 @@
+"""The thin layer over NATS JetStream that Blueprint and Catalyst share; only it imports nats-py.
+
+- ``errors``      the engine's errors, and the one place where nats-py's become ours
+- ``connection``  one connection: requests with words for failures, and who hears of a reconnect
+- ``subjects``    any Unicode key to a NATS subject and back
+- ``streams``     the streams that we keep, as values, and how they come into being
+- ``feed``        every message of a stream once and in order, over gaps and reconnects
+- ``store``       the ``Store`` protocol: what Blueprint needs of an engine
+- ``jetstream``   its JetStream implementation
+- ``log``         append with deduplication, and read from a sequence or a time: Catalyst's events
+- ``leases``      signs of life in a memory stream
+
+nats-py's own key/value layer and ordered consumer are not used: the first sets neither TTL markers
+nor atomic batches, the second loses messages silently when its queue overflows.
+"""

@@ -1,0 +1,197 @@
+"""One connection to the engine.
+
+It speaks JetStream's API as JSON over requests. A failure is one of `errors`, with words. Writes
+are never buffered while the connection is down: a write that failed must not happen a minute later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from draft_services.engine.errors import Unavailable, refused, translated
+
+logger = logging.getLogger(__name__)
+
+REQUEST_TIMEOUT = 5.0
+_RECONNECT_WAIT = 0.1  # a killed server is back in ~0.1 s under a supervisor
+_PING_INTERVAL = 3  # nats-py's 120 s would leave us hanging on a stopped server
+_DRAIN_TIMEOUT = 2
+
+
+class Connection:
+    """An open connection that reconnects by itself; made by `connect`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._client = Client()
+        self._on_reconnect: list[Callable[[], None]] = []
+        self._answers = f"{self._client.new_inbox()}."
+        self._asked: dict[str, asyncio.Future[Msg]] = {}
+        self._number = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether requests can be sent now."""
+        return bool(self._client.is_connected)
+
+    def on_reconnect(self, call: Callable[[], None]) -> Callable[[], None]:
+        """Have `call` called after every reconnect; returns what takes it off the list."""
+        self._on_reconnect.append(call)
+        return lambda: self._on_reconnect.remove(call)
+
+    def inbox(self) -> str:
+        """A fresh subject to be answered on."""
+        return str(self._client.new_inbox())
+
+    async def request(
+        self,
+        subject: str,
+        payload: bytes,
+        *,
+        doing: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> Msg:
+        """Send and wait for the answer; a lost connection ends the wait at once."""
+        self._check(doing)
+        self._number += 1
+        reply = f"{self._answers}{self._number}"
+        answered = self._asked[reply] = asyncio.Future[Msg]()
+        try:
+            with translated(doing):
+                await self._client.publish(
+                    subject, payload, reply, dict(headers) if headers else None
+                )
+                async with asyncio.timeout(REQUEST_TIMEOUT):
+                    return await answered
+        finally:
+            del self._asked[reply]
+
+    async def api(self, verb: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """One call of JetStream's API, such as ``STREAM.INFO.KV_x``."""
+        answer = await self.request(
+            f"$JS.API.{verb}", json.dumps(body or {}).encode(), doing=f"JetStream {verb}"
+        )
+        return parsed(answer.data, f"JetStream {verb}")
+
+    async def write(
+        self, subject: str, payload: bytes, *, doing: str, headers: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Store one message; returns once it is on disk, with JetStream's acknowledgement."""
+        answer = await self.request(subject, payload, doing=doing, headers=headers)
+        return parsed(answer.data, doing)
+
+    async def publish(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        *,
+        doing: str,
+        headers: Mapping[str, str] | None = None,
+        reply: str = "",
+    ) -> None:
+        """Send without waiting for anything; answers, if any, go to `reply`."""
+        self._check(doing)
+        with translated(doing):
+            await self._client.publish(
+                subject, payload, reply, headers=dict(headers) if headers else None
+            )
+
+    async def subscribe(self, subject: str, call: Callable[[Msg], Awaitable[None]]) -> Subscription:
+        """Have `call` called for every message on `subject`."""
+        with translated(f"subscribe to {subject}"):
+            return await self._client.subscribe(subject, cb=call)
+
+    async def close(self) -> None:
+        """Send what is waiting, then close. Never fails."""
+        with contextlib.suppress(nats.errors.Error, asyncio.TimeoutError, OSError):
+            await asyncio.wait_for(self._client.flush(_DRAIN_TIMEOUT), _DRAIN_TIMEOUT)
+        with contextlib.suppress(nats.errors.Error, OSError):
+            await self._client.close()
+
+    async def _answered(self, message: Msg) -> None:
+        asked = self._asked.get(message.subject)
+        if asked is None or asked.done():
+            return  # it came too late
+        if message.headers and message.headers.get("Status") == "503":
+            asked.set_exception(nats.errors.NoRespondersError())
+        else:
+            asked.set_result(message)
+
+    def _check(self, doing: str) -> None:
+        if not self._client.is_connected:
+            raise Unavailable(
+                f"{doing}: the engine at {self.url} cannot be reached; it is tried again "
+                "all the time: see that nats-server runs there"
+            )
+
+    async def _open(self, name: str, within: float) -> None:
+        async def disconnected() -> None:
+            for asked in self._asked.values():
+                if not asked.done():
+                    asked.set_exception(nats.errors.StaleConnectionError())
+            if not self._client.is_closed:
+                logger.warning("lost the engine at %s; reconnecting", self.url)
+
+        async def reconnected() -> None:
+            logger.info("reconnected to the engine at %s", self.url)
+            for call in list(self._on_reconnect):
+                call()
+
+        async def failed(error: Exception) -> None:
+            # Every attempt to reconnect ends here too, so this cannot be louder.
+            logger.debug("nats-py: %s: %s", type(error).__name__, error)
+
+        async with asyncio.timeout(within):
+            await self._client.connect(
+                servers=[part.strip() for part in self.url.split(",")],
+                name=name,
+                connect_timeout=2,
+                reconnect_time_wait=_RECONNECT_WAIT,  # type: ignore[arg-type]  # seconds, a float too
+                max_reconnect_attempts=-1,
+                ping_interval=_PING_INTERVAL,
+                max_outstanding_pings=2,
+                pending_size=0,  # no buffering while disconnected
+                error_cb=failed,
+                disconnected_cb=disconnected,
+                reconnected_cb=reconnected,
+            )
+            await self._client.subscribe(f"{self._answers}*", cb=self._answered)
+
+
+async def connect(url: str, *, name: str, within: float = 5.0) -> Connection:
+    """Connect to the engine; `url` may list several servers, separated by commas.
+
+    Raises `Unavailable` when it is not reached in time (seconds). Later losses are healed by
+    reconnecting for ever.
+    """
+    connection = Connection(url)
+    try:
+        with translated(f"connect to the engine at {url}"):
+            await connection._open(name, within)
+    except BaseException as error:
+        await connection.close()
+        if isinstance(error, Exception):
+            raise Unavailable(
+                f"the engine at {url} cannot be reached within {within:g} s; "
+                "see that nats-server runs there"
+            ) from error
+        raise
+    return connection
+
+
+def parsed(data: bytes, doing: str) -> dict[str, Any]:
+    """A JetStream answer; its refusal as one of our errors."""
+    answer: dict[str, Any] = json.loads(data)
+    if error := answer.get("error"):
+        raise refused(error, doing)
+    return answer

@@ -1,0 +1,296 @@
+"""Every message of a stream, once and in order.
+
+A feed checks the consumer's own numbering, which has no holes. On a gap, a missed heartbeat or a
+reconnect it opens a new consumer behind the last message that it has seen, so the reader notices
+nothing but `Batch.opened`. Flow control is answered only when the reader takes what came before, so
+a slow reader slows the server down instead of overflowing a queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from draft_services.engine.connection import Connection
+from draft_services.engine.errors import EngineError, Replaced, Unavailable, translated
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT = 5.0  # the server's sign of life on an idle feed
+_INACTIVE = 30.0  # the server forgets a consumer that nobody hears for so long
+_BATCH = 512
+_FIRST_WAIT, _LONGEST_WAIT = 0.05, 1.0
+_SECOND = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a feed begins: `Start.all()`, `.new()`, `.latest()`, `.after(n)`, `.at(time_ns)`."""
+
+    policy: str
+    sequence: int = 0
+    time_ns: int = 0
+
+    @classmethod
+    def all(cls) -> Self:
+        """With the first message that is kept."""
+        return cls("all")
+
+    @classmethod
+    def new(cls) -> Self:
+        """With what comes from now on."""
+        return cls("new")
+
+    @classmethod
+    def latest(cls) -> Self:
+        """With the last message of each subject, then everything new."""
+        return cls("last_per_subject")
+
+    @classmethod
+    def after(cls, sequence: int) -> Self:
+        """With the message that follows `sequence`."""
+        return cls("by_start_sequence", sequence=sequence)
+
+    @classmethod
+    def at(cls, time_ns: int) -> Self:
+        """With the first message stored at or after a time, in nanoseconds since 1970."""
+        return cls("by_start_time", time_ns=time_ns)
+
+    def consumer(self) -> dict[str, Any]:
+        """The part of a consumer's configuration that says so."""
+        if self.policy == "by_start_sequence":
+            return {"deliver_policy": self.policy, "opt_start_seq": self.sequence + 1}
+        if self.policy == "by_start_time":
+            whole, nanos = divmod(self.time_ns, _SECOND)
+            moment = datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            return {"deliver_policy": self.policy, "opt_start_time": f"{moment}.{nanos:09}Z"}
+        return {"deliver_policy": self.policy}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a stream. `time_ns` is the server's, since 1970."""
+
+    sequence: int
+    subject: str
+    data: bytes
+    headers: Mapping[str, str]
+    time_ns: int
+
+
+def received(raw: Msg) -> tuple[int, int, Message]:
+    """(the consumer's own number, how many wait behind it, the message) of what it delivered."""
+    # $JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<consumer sequence>.<ns>.<pending>,
+    # with two more tokens in front of the stream where the account has a domain.
+    parts = raw.reply.split(".")
+    at = 4 if len(parts) <= 9 else 6
+    sequence, time_ns = int(parts[at + 1]), int(parts[at + 3])
+    message = Message(sequence, raw.subject, raw.data, raw.headers or {}, time_ns)
+    return int(parts[at + 2]), int(parts[at + 4]), message
+
+
+@dataclass(slots=True)
+class Batch:
+    """What the feed has to say at once; the messages may be none."""
+
+    messages: list[Message] = field(default_factory=list)
+    revision: int = 0
+    """Everything up to this sequence has been seen, as far as it is kept."""
+    caught_up: bool = False
+    """Nothing was waiting behind the last message."""
+    opened: bool = False
+    """The first batch after the feed was opened or opened anew."""
+
+
+class Feed:
+    """An asynchronous iterator of `Batch`; use it with ``async with``.
+
+    Losses of the connection are waited out. It raises only when the stream is gone or is another
+    one than before (`Replaced`).
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        stream: str,
+        *,
+        start: Start,
+        subject: str = ">",
+        heartbeat: float = HEARTBEAT,
+    ) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._start = start
+        self._subject = subject
+        self._heartbeat = heartbeat
+        self._revision = 0
+        self._seen_any = False
+        self._target = 0  # the stream's end when the consumer was made
+        self._delivered = 0  # the consumer's own number of the last message
+        self._waiting: deque[Msg] = deque()
+        self._changed = asyncio.Event()
+        self._reopen = True
+        self._opened = False
+        self._subscription: Subscription | None = None
+        self._consumer: str | None = None
+        self._forget = connection.on_reconnect(self.reopen)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def __aiter__(self) -> AsyncIterator[Batch]:
+        return self
+
+    async def __anext__(self) -> Batch:
+        """The next batch; waits for one."""
+        while True:
+            if self._reopen:
+                pending = await self._open_patiently()
+                if not pending:
+                    return self._batch([], caught_up=True)
+            elif batch := await self._drain():
+                return batch
+            if not self._waiting and not self._reopen:
+                self._changed.clear()
+                try:
+                    await asyncio.wait_for(self._changed.wait(), self._heartbeat * 2.5)
+                except TimeoutError:
+                    logger.info("feed of %s heard nothing for too long; opening anew", self._stream)
+                    self._reopen = True
+
+    def reopen(self) -> None:
+        """Read on from the last message through a new consumer."""
+        self._reopen = True
+        self._changed.set()
+
+    async def close(self) -> None:
+        """Stop; the server's side goes too."""
+        self._forget()
+        await self._leave()
+
+    def _batch(self, messages: list[Message], *, caught_up: bool) -> Batch:
+        if messages:
+            self._revision = messages[-1].sequence
+            self._seen_any = True
+        if caught_up:
+            self._revision = max(self._revision, self._target)
+            self._seen_any = True
+        opened, self._opened = self._opened, False
+        return Batch(messages, self._revision, caught_up, opened)
+
+    async def _drain(self) -> Batch | None:
+        """Take what has arrived, up to a batch."""
+        messages: list[Message] = []
+        pending = -1
+        while self._waiting and len(messages) < _BATCH:
+            raw = self._waiting.popleft()
+            headers = raw.headers or {}
+            if headers.get("Status") == "100":
+                if not await self._control(raw, headers):
+                    break
+                continue
+            delivered, left, message = received(raw)
+            if delivered != self._delivered + 1:
+                logger.info("feed of %s has a gap; opening anew", self._stream)
+                self._reopen = True
+                break
+            self._delivered = delivered
+            pending = left
+            messages.append(message)
+        if not messages:
+            return None
+        return self._batch(messages, caught_up=pending == 0)
+
+    async def _control(self, raw: Msg, headers: Mapping[str, str]) -> bool:
+        """Answer flow control; False when a heartbeat shows that messages were lost."""
+        answer = raw.reply or headers.get("Nats-Consumer-Stalled")
+        if answer:
+            with contextlib.suppress(Unavailable):  # then a reconnect opens the feed anew
+                await self._connection.publish(answer, doing="answer flow control")
+        last = headers.get("Nats-Last-Consumer")
+        if last is not None and int(last) != self._delivered:
+            logger.info("feed of %s has lost messages; opening anew", self._stream)
+            self._reopen = True
+            return False
+        return True
+
+    async def _open_patiently(self) -> int:
+        wait = _FIRST_WAIT
+        while True:
+            try:
+                return await self._open()
+            except Unavailable as error:
+                logger.debug("feed of %s: %s", self._stream, error)
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, _LONGEST_WAIT)
+
+    async def _open(self) -> int:
+        """Make a consumer behind what has been seen; returns how many messages wait."""
+        await self._leave()
+        last = (await self._connection.api(f"STREAM.INFO.{self._stream}"))["state"]["last_seq"]
+        if last < self._revision:
+            raise Replaced(
+                f"stream {self._stream} ends at {last}, but {self._revision} was read from it "
+                "before: the engine's data was lost or replaced; restart this process"
+            )
+        start = Start.after(self._revision) if self._seen_any else self._start
+        inbox = self._connection.inbox()
+        waiting = self._waiting = deque()
+        self._delivered = 0
+        self._reopen = False
+
+        async def arrived(message: Msg) -> None:
+            waiting.append(message)  # of this consumer only: a late one of the last is not ours
+            self._changed.set()
+
+        self._subscription = await self._connection.subscribe(inbox, arrived)
+        config: dict[str, Any] = {
+            "deliver_subject": inbox,
+            "ack_policy": "none",
+            "max_deliver": 1,
+            "replay_policy": "instant",
+            "flow_control": True,
+            "idle_heartbeat": int(self._heartbeat * _SECOND),
+            "inactive_threshold": int(_INACTIVE * _SECOND),
+            "mem_storage": True,
+            "num_replicas": 1,
+            "filter_subject": self._subject,
+            **start.consumer(),
+        }
+        try:
+            made = await self._connection.api(
+                f"CONSUMER.CREATE.{self._stream}", {"stream_name": self._stream, "config": config}
+            )
+        except EngineError:
+            self._reopen = True
+            raise
+        self._consumer = made["name"]
+        self._target = last
+        self._opened = True
+        # What the consumer has delivered already by the time it answers is waiting too.
+        return int(made.get("num_pending", 0)) + int(made["delivered"]["consumer_seq"])
+
+    async def _leave(self) -> None:
+        subscription, self._subscription = self._subscription, None
+        consumer, self._consumer = self._consumer, None
+        if subscription is not None:
+            with contextlib.suppress(EngineError), translated("unsubscribe"):
+                await subscription.unsubscribe()
+        if consumer is not None:
+            # Only courtesy: the server forgets it by itself.
+            with contextlib.suppress(EngineError):
+                await self._connection.publish(
+                    f"$JS.API.CONSUMER.DELETE.{self._stream}.{consumer}", doing="leave a feed"
+                )

@@ -1,0 +1,186 @@
+"""`Store` on a JetStream stream.
+
+A removal is a message too, a tombstone: it takes the key's history with it (a roll-up) and vanishes
+itself after `TOMBSTONE`. A write with a TTL rolls up as well, because when it runs out an older
+message of the same key would otherwise come back to life.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+from draft_services.engine import streams, subjects
+from draft_services.engine.connection import Connection
+from draft_services.engine.errors import Compacted, Conflict, NotFound
+from draft_services.engine.feed import Batch, Feed, Message, Start
+from draft_services.engine.store import Change, Changes, Entry, Key
+
+TOMBSTONE = 3600  # seconds that a removal can be replayed
+_ATTEMPTS = 8
+_ROLL_UP = {"Nats-Rollup": "sub"}
+
+
+class JetStreamStore:
+    """One bucket; `open` it before use."""
+
+    def __init__(self, connection: Connection, bucket: str) -> None:
+        self._connection = connection
+        self._bucket = bucket
+        self._stream = streams.bucket_stream(bucket)
+        self._prefix = f"$KV.{bucket}."
+
+    async def open(self) -> None:
+        """Create the stream where it is not there yet."""
+        await streams.ensure(self._connection, streams.bucket_config(self._bucket))
+
+    async def get(self, key: Key) -> Entry | None:
+        """See `Store.get`: asks the stream's leader, for a direct read may be stale."""
+        change = await self._last(key)
+        return change.entry if change else None
+
+    async def put(
+        self, key: Key, value: bytes, *, expected: int | None = None, ttl: float | None = None
+    ) -> int:
+        """See `Store.put`. A TTL is rounded up to whole seconds, as the server counts them."""
+        headers = {}
+        if ttl:
+            headers = {"Nats-TTL": f"{math.ceil(ttl)}s", **_ROLL_UP}
+        return await self._write(key, value, headers, expected)
+
+    async def delete(self, key: Key, *, expected: int | None = None) -> int:
+        """See `Store.delete`."""
+        last = await self._last(key)
+        if last is None or last.entry is None:
+            if expected:
+                raise Conflict(f"delete {key.name!r}: it does not exist", current=0)
+            return 0
+        headers = {"KV-Operation": "DEL", "Nats-TTL": f"{TOMBSTONE}s", **_ROLL_UP}
+        return await self._write(key, b"", headers, expected)
+
+    async def entries(self) -> list[Entry]:
+        """See `Store.entries`."""
+        found: dict[Key, Entry] = {}
+        async with self.changes() as feed:
+            async for told in feed:
+                for change in told.changes:
+                    found.pop(change.key, None)
+                    if change.entry:
+                        found[change.key] = change.entry
+                if told.caught_up:
+                    break
+        return list(found.values())
+
+    async def revision(self) -> int:
+        """See `Store.revision`."""
+        info = await self._connection.api(f"STREAM.INFO.{self._stream}")
+        return int(info["state"]["last_seq"])
+
+    @asynccontextmanager
+    async def changes(self) -> AsyncIterator[_ChangeFeed]:
+        """See `Store.changes`."""
+        async with Feed(self._connection, self._stream, start=Start.latest()) as feed:
+            yield _ChangeFeed(self, feed)
+
+    async def replay(self, after: int, until: int) -> list[Change]:
+        """See `Store.replay`: a hole in the stream's numbering is a change that is gone."""
+        told: list[Change] = []
+        if after >= until:
+            return told
+        reached = after
+        async with Feed(self._connection, self._stream, start=Start.after(after)) as feed:
+            async for batch in feed:
+                for message in batch.messages:
+                    if message.sequence != reached + 1:
+                        break
+                    reached = message.sequence
+                    if reached <= until:
+                        told.append(self._change(message))
+                if reached >= until:
+                    return told
+                if batch.caught_up or reached < batch.revision:
+                    break
+        raise Compacted(f"the change after revision {reached} is no longer kept")
+
+    async def _write(
+        self, key: Key, value: bytes, headers: Mapping[str, str], expected: int | None
+    ) -> int:
+        condition = expected
+        for _ in range(_ATTEMPTS):
+            sent = dict(headers)
+            if condition is not None:
+                sent["Nats-Expected-Last-Subject-Sequence"] = str(condition)
+            try:
+                ack = await self._connection.write(
+                    self._subject(key), value, doing=f"write {key.name!r}", headers=sent
+                )
+                return int(ack["seq"])
+            except Conflict as conflict:
+                # What the engine counts includes tombstones; what a caller counts does not.
+                last = await self._last(key)
+                current = last.revision if last and last.entry else 0
+                if current != expected:
+                    raise Conflict(
+                        f"{key.name!r} is at revision {current}, not {expected}", current=current
+                    ) from conflict
+                condition = last.revision if last else 0
+        raise Conflict(f"{key.name!r} changes too fast to be written on a condition", current=None)
+
+    async def _last(self, key: Key) -> Change | None:
+        try:
+            answer = await self._connection.api(
+                f"STREAM.MSG.GET.{self._stream}", {"last_by_subj": self._subject(key)}
+            )
+        except NotFound:
+            return None
+        return self._change(_stored(answer["message"]))
+
+    def _subject(self, key: Key) -> str:
+        return self._prefix + subjects.key_subject(*key)
+
+    def _change(self, message: Message) -> Change:
+        key = Key(*subjects.split_key_subject(message.subject[len(self._prefix) :]))
+        headers = message.headers
+        if "KV-Operation" in headers or "Nats-Marker-Reason" in headers:
+            return Change(key, message.sequence, None)
+        ttl = headers.get("Nats-TTL")
+        expires = message.time_ns / 1e9 + float(ttl.removesuffix("s")) if ttl else None
+        return Change(key, message.sequence, Entry(key, message.data, message.sequence, expires))
+
+
+class _ChangeFeed:
+    """The feed's messages as changes."""
+
+    def __init__(self, store: JetStreamStore, feed: Feed) -> None:
+        self._store = store
+        self._feed = feed
+
+    async def __aiter__(self) -> AsyncIterator[Changes]:
+        async for batch in self._feed:
+            yield self._told(batch)
+
+    def reopen(self) -> None:
+        self._feed.reopen()
+
+    def _told(self, batch: Batch) -> Changes:
+        changes = [self._store._change(message) for message in batch.messages]
+        return Changes(changes, batch.revision, batch.caught_up, batch.opened)
+
+
+def _stored(raw: Mapping[str, Any]) -> Message:
+    """A message as the API returns it: base64, headers as they lie in the stream."""
+    lines = base64.b64decode(raw.get("hdrs", "")).decode().split("\r\n")[1:]
+    headers = dict(line.split(": ", 1) for line in lines if ": " in line)
+    data = base64.b64decode(raw.get("data", ""))
+    return Message(int(raw["seq"]), raw["subject"], data, headers, _nanoseconds(raw["time"]))
+
+
+def _nanoseconds(stamp: str) -> int:
+    """RFC 3339 with nanoseconds to a number since 1970; datetime knows microseconds at most."""
+    whole, _, fraction = stamp.rstrip("Z").partition(".")
+    seconds = int(datetime.fromisoformat(whole + "+00:00").timestamp())
+    return seconds * 1_000_000_000 + int(fraction.ljust(9, "0"))

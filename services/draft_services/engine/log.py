@@ -1,0 +1,163 @@
+"""An append-only log of events on a JetStream stream.
+
+Appending is acknowledged once it is on disk, and a record whose id was seen within the window is
+acknowledged like the first and stored once. Several records go as one atomic batch, because the
+server syncs a batch once and every single message by itself: 32k/s against 6k/s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from draft_services.engine import streams, subjects
+from draft_services.engine.connection import Connection, parsed
+from draft_services.engine.errors import DUPLICATE_IN_BATCH, EngineError
+from draft_services.engine.feed import Feed, Start
+
+MAX_BATCH = 1000  # the server's limit for an atomic batch
+DEDUP_WINDOW = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One event to append. `path` are the texts that readers may filter on, in order."""
+
+    path: Sequence[str]
+    data: bytes
+    id: str = ""
+    """What duplicates are known by; empty: never a duplicate."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Where a record lies; `duplicate` when it had been there before."""
+
+    sequence: int
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """The log's extent. Empty: `last` is one less than `first`, or both are 0."""
+
+    first: int
+    last: int
+    messages: int
+    bytes: int
+
+
+class Log:
+    """One log; `open` it before use. `name` is the stream's name and its subjects' first token."""
+
+    def __init__(self, connection: Connection, name: str) -> None:
+        self._connection = connection
+        self.name = name
+
+    async def open(
+        self,
+        *,
+        max_bytes: int = 0,
+        max_age: float = 0.0,
+        dedup_window: float = DEDUP_WINDOW,
+        full: str = "refuse",
+    ) -> None:
+        """Create the stream, or adapt its limits; `full`: ``refuse`` new or ``forget`` old ones."""
+        await streams.ensure(
+            self._connection,
+            streams.log_config(
+                self.name,
+                max_bytes=max_bytes,
+                max_age=max_age,
+                dedup_window=dedup_window,
+                discard="new" if full == "refuse" else "old",
+            ),
+        )
+
+    def subject(self, path: Sequence[str], *, more: bool = False) -> str:
+        """The subject of a path, or (`more`) the filter for everything below it."""
+        texts = subjects.tokens(path)
+        return ".".join(part for part in (self.name, texts, ">" if more else "") if part)
+
+    def path(self, subject: str) -> list[str]:
+        """The path of a message's subject."""
+        return [subjects.text(token) for token in subject.split(".")[1:]]
+
+    async def append(self, records: Sequence[Record]) -> list[Appended]:
+        """Append in order; returns once all are on disk.
+
+        On an error some of them may have been stored: append them again under the same ids.
+        """
+        done: list[Appended] = []
+        for at in range(0, len(records), MAX_BATCH):
+            done += await self._append_batch(records[at : at + MAX_BATCH])
+        return done
+
+    def feed(self, start: Start, *, subject: str = ">") -> Feed:
+        """The records from `start` on, then every new one; `subject` filters (see `subject`)."""
+        return Feed(self._connection, self.name, start=start, subject=subject)
+
+    async def state(self) -> LogState:
+        """The log's extent as of now."""
+        state = (await self._connection.api(f"STREAM.INFO.{self.name}"))["state"]
+        return LogState(state["first_seq"], state["last_seq"], state["messages"], state["bytes"])
+
+    async def _append_batch(self, records: Sequence[Record]) -> list[Appended]:
+        ids = [record.id for record in records if record.id]
+        if len(records) > 1 and len(ids) == len(set(ids)):
+            try:
+                return await self._atomic(records)
+            except EngineError as error:
+                if error.code != DUPLICATE_IN_BATCH:
+                    raise
+        # One is a duplicate, and the server refuses the batch as a whole. Sent together, they are
+        # stored in this order all the same: one connection is read in order.
+        return list(await asyncio.gather(*map(self._single, records)))
+
+    async def _single(self, record: Record) -> Appended:
+        ack = await self._connection.write(
+            self.subject(record.path), record.data, doing=self._doing(1), headers=_headers(record)
+        )
+        return Appended(int(ack["seq"]), bool(ack.get("duplicate", False)))
+
+    async def _atomic(self, records: Sequence[Record]) -> list[Appended]:
+        doing, batch = self._doing(len(records)), uuid4().hex
+        ack: dict[str, Any] = {}
+        for number, record in enumerate(records, 1):
+            headers = {
+                **_headers(record),
+                "Nats-Batch-Id": batch,
+                "Nats-Batch-Sequence": str(number),
+            }
+            subject = self.subject(record.path)
+            if number == len(records):
+                headers["Nats-Batch-Commit"] = "1"
+                ack = await self._connection.write(
+                    subject, record.data, doing=doing, headers=headers
+                )
+            elif number == 1:
+                # Answered with nothing when the server has begun the batch, so that a refusal
+                # (no such stream, too many batches at once) is known before the rest is sent.
+                answer = await self._connection.request(
+                    subject, record.data, doing=doing, headers=headers
+                )
+                if answer.data:  # then it is a refusal
+                    parsed(answer.data, doing)
+            else:
+                await self._connection.publish(subject, record.data, doing=doing, headers=headers)
+        first = int(ack["seq"]) - len(records) + 1
+        return [Appended(first + offset) for offset in range(len(records))]
+
+    def _doing(self, count: int) -> str:
+        return f"append {count} record{'s' if count > 1 else ''} to {self.name}"
+
+
+def _headers(record: Record) -> dict[str, str]:
+    headers = dict(record.headers)
+    if record.id:
+        headers["Nats-Msg-Id"] = subjects.token(record.id)
+    return headers

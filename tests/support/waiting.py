@@ -1,0 +1,29 @@
+"""Wait for something to become true, with a deadline instead of a sleep."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+_EVERY = 0.01
+
+
+async def until(condition: Callable[[], T], *, within: float = 10.0) -> T:
+    """The first true value of `condition`, looked at often; fails after `within` seconds."""
+    deadline = time.monotonic() + within
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not true within {within} s: {condition}"
+        await asyncio.sleep(_EVERY)
+    return value
+
+
+def wait_until(condition: Callable[[], T], *, within: float = 10.0) -> T:
+    """The same for a test without a loop."""
+    deadline = time.monotonic() + within
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not true within {within} s: {condition}"
+        time.sleep(_EVERY)
+    return value
