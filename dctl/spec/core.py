@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from dctl.spec.types import LOOPBACK, Address, Duration, Flag, Listen, Positive, Size, Some
+from dctl.spec.types import LOOPBACK, Address, Duration, Flag, Listen, Positive, Quorum, Size, Some
 from dctl.spec.workload import Part, Workload
 
 GIB = 1 << 30
@@ -21,6 +21,7 @@ class CorePart(Workload):
 class Nats(CorePart):
     """The engine under Blueprint and Catalyst. One node, or three for production."""
 
+    replicas: Quorum = 1
     listen: Listen = Address(LOOPBACK, 4222)
     cluster: Listen = Address(LOOPBACK, 6222)
     monitor: Listen = Address(LOOPBACK, 8222)

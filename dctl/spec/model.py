@@ -12,7 +12,19 @@ from typing import Literal
 from pydantic import Field
 
 from dctl.spec.core import Core
-from dctl.spec.types import Argv, Flag, Name, Nonce, Runtime, Some, Ssh, Text, Texts, Written
+from dctl.spec.types import (
+    Argv,
+    Flag,
+    Name,
+    Nonce,
+    PackageName,
+    Runtime,
+    Some,
+    Ssh,
+    Text,
+    Texts,
+    Written,
+)
 from dctl.spec.workload import Backing, Part, Service
 
 API_VERSION = "draft/v1"
@@ -61,3 +73,25 @@ class Cluster(Part):
     secrets: dict[Name, Secret] = Field({})
     infra: dict[Name, Backing] = Field({})
     services: dict[Name, Service] = Field({})
+
+
+class Inventory(Part):
+    """A file of hosts, shared by specs."""
+
+    hosts: dict[Name, Host] = Field({})
+
+
+class ApiFolders(Part):
+    """The workspace's protobufs: where they are, and into which package they are generated."""
+
+    folder: Some = "api"
+    package: PackageName
+    out: Some = "api/gen"
+
+
+class WorkspaceFile(Part):
+    """`draft.yaml`, at the root of a workspace; paths start there."""
+
+    name: Name
+    cluster: Some | None = Field(None, description="the cluster spec that is meant by default")
+    api: ApiFolders | None = None

@@ -7,6 +7,8 @@ that may still become the number or the truth value that the model wants.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class Whole(int):
     """A whole number and its writing."""
@@ -32,3 +34,15 @@ class Decimal(float):
 
 class Interpolated(str):
     """Text in which `${...}` was replaced. Never shown in a message: it may be a secret."""
+
+
+def plain(value: Any) -> Any:
+    """The same data without memory of its writing: what anything but the model wants."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    for kind in (str, bool, int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    return value

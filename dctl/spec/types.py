@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from dctl.spec.scalars import Interpolated
+from dctl.spec.scalars import Interpolated, plain
 from dctl.spec.units import parse_duration, parse_size
 
 LOOPBACK = "127.0.0.1"
@@ -25,8 +25,10 @@ Condition = Literal["started", "healthy", "completed"]
 # Room is left below DNS's 63 for what dctl appends to make an instance's name: "-<replica>".
 _NAME = r"[a-z](?:[a-z0-9-]{0,48}[a-z0-9])?"
 _ENV_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_PACKAGE = r"[a-z][a-z0-9_]{0,62}"
 _SECRET = r"secret://" + _NAME
 _HOST = r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]{2,45}\]"
+_IMAGE = r"[\w.-]+(?::\d+)?(?:/[\w.-]+)*(?::[\w][\w.-]*)?(?:@sha256:[0-9a-f]{64})?"
 _DURATION_SCHEMA = {"type": "string", "pattern": r"^(\d+(\.\d+)?(d|h|ms|m|s))+$"}
 _PORT_SCHEMA = {"type": "integer", "minimum": 0, "maximum": 65535}
 
@@ -75,11 +77,11 @@ def _text(value: Any) -> str:
     if isinstance(value, str):
         return str(value)
     if isinstance(value, bool | int | float):
-        raise ValueError(f'must be text; write it in quotes: "{_written(value)}"')
+        raise ValueError(f'must be text; write it in quotes: "{parse_written(value)}"')
     raise ValueError("must be text")
 
 
-def _written(value: Any) -> str:
+def parse_written(value: Any) -> str:
     """A scalar as it was written; how environment variables and versions are read."""
     if isinstance(value, str):
         return str(value)
@@ -117,7 +119,7 @@ def _flag(value: Any) -> bool:
     if isinstance(value, Interpolated) and value in ("true", "false"):
         return value == "true"
     if not isinstance(value, bool):
-        raise ValueError("must be true or false")
+        raise ValueError("must be true or false (in YAML 1.2, yes and on are text)")
     return value
 
 
@@ -132,6 +134,13 @@ def _positive(value: Any) -> int:
     number = _whole(value)
     if not 1 <= number <= 1000:
         raise ValueError("must be between 1 and 1000")
+    return number
+
+
+def _quorum(value: Any) -> int:
+    number = _whole(value)
+    if number not in (1, 3, 5):
+        raise ValueError("must be 1, 3 or 5: a majority of the nodes has to agree")
     return number
 
 
@@ -151,7 +160,7 @@ def _cpus(value: Any) -> float:
 
 def _duration(value: Any) -> float:
     # A bare number goes to the parser as it was written: it knows what to say about that.
-    return parse_duration(_written(value))
+    return parse_duration(parse_written(value))
 
 
 def _interval(value: Any) -> float:
@@ -162,7 +171,7 @@ def _interval(value: Any) -> float:
 
 
 def _size(value: Any) -> int:
-    size = parse_size(_written(value))
+    size = parse_size(parse_written(value))
     if size <= 0:
         raise ValueError("must be more than 0")
     return size
@@ -178,7 +187,7 @@ def _range(value: Any) -> Range:
     return result
 
 
-def _address(value: Any) -> Address:
+def parse_address(value: Any) -> Address:
     """`port`, `address:port` or `address:port:port-in-container`, or `port:port-in-container`."""
     if isinstance(value, int) and not isinstance(value, bool):
         return Address(LOOPBACK, _port(value))
@@ -204,11 +213,11 @@ def _ssh(value: Any) -> SshTarget:
     return SshTarget(host.strip("[]"), user or "", _port(int(port)) if port else 0)
 
 
-def _selector(value: Any) -> Selector:
+def parse_selector(value: Any) -> Selector:
     if isinstance(value, str):
         return Selector(host=str(value))
     if isinstance(value, dict) and value:
-        return Selector(labels={key: _written(label) for key, label in value.items()})
+        return Selector(labels={key: parse_written(label) for key, label in value.items()})
     raise ValueError("must be a host's name, or labels such as {role: edge}")
 
 
@@ -219,6 +228,10 @@ def _name(value: Any) -> str:
 
 def _env_name(value: Any) -> str:
     return _match(value, _ENV_NAME, "must be letters, digits and '_', not starting with a digit")
+
+
+def _package_name(value: Any) -> str:
+    return _match(value, _PACKAGE, "must be a Python package's name, such as shop_api")
 
 
 def _secret_ref(value: Any) -> str:
@@ -237,13 +250,17 @@ def _absolute(value: Any) -> str:
     return _match(value, r"/.+", 'must be an absolute path, starting with "/"')
 
 
+def _image(value: Any) -> str:
+    return _match(value, _IMAGE, "must be an image such as axllent/mailpit:v1.20")
+
+
 def _some(value: Any) -> str:
     return _match(value, r"(?s).*\S.*", "must not be empty")
 
 
 def _match(value: Any, pattern: str, words: str) -> str:
     text = _text(value)
-    if not re.fullmatch(pattern, text):
+    if not re.fullmatch(pattern, text, re.ASCII):
         raise ValueError(words)
     return text
 
@@ -263,6 +280,12 @@ def _argv(value: Any) -> Any:
         raise ValueError(f"cannot be split into arguments: {error}") from None
 
 
+def _settings(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError("must be a mapping of the service's own settings")
+    return plain(value)
+
+
 def _schema(**schema: Any) -> WithJsonSchema:
     return WithJsonSchema(schema)
 
@@ -272,15 +295,19 @@ _SCALAR = {"type": ["string", "number", "boolean"]}
 
 Text = Annotated[str, BeforeValidator(_text), _schema(**_STRING)]
 Some = Annotated[str, BeforeValidator(_some), _schema(type="string", minLength=1)]
-Written = Annotated[str, BeforeValidator(_written), _schema(**_SCALAR)]
+Written = Annotated[str, BeforeValidator(parse_written), _schema(**_SCALAR)]
 Name = Annotated[str, BeforeValidator(_name), _schema(type="string", pattern=f"^{_NAME}$")]
 EnvName = Annotated[
     str, BeforeValidator(_env_name), _schema(type="string", pattern=f"^{_ENV_NAME}$")
+]
+PackageName = Annotated[
+    str, BeforeValidator(_package_name), _schema(type="string", pattern=f"^{_PACKAGE}$")
 ]
 Nonce = Annotated[str, BeforeValidator(_nonce), _schema(type="string")]
 SecretRef = Annotated[str, BeforeValidator(_secret_ref), _schema(type="string")]
 UrlPath = Annotated[str, BeforeValidator(_url_path), _schema(type="string", pattern="^/")]
 AbsolutePath = Annotated[str, BeforeValidator(_absolute), _schema(type="string", pattern="^/.")]
+Image = Annotated[str, BeforeValidator(_image), _schema(type="string")]
 Texts = Annotated[
     tuple[Text, ...],
     BeforeValidator(_texts),
@@ -291,12 +318,14 @@ Argv = Annotated[
     BeforeValidator(_argv),
     _schema(anyOf=[_STRING, {"type": "array", "items": _STRING}]),
 ]
+Settings = Annotated[dict[str, Any], BeforeValidator(_settings), _schema(type="object")]
 Integer = Annotated[int, BeforeValidator(_whole), _schema(type="integer")]
 Flag = Annotated[bool, BeforeValidator(_flag), _schema(type="boolean")]
 Count = Annotated[int, BeforeValidator(_count), _schema(type="integer", minimum=0, maximum=1000)]
 Positive = Annotated[
     int, BeforeValidator(_positive), _schema(type="integer", minimum=1, maximum=1000)
 ]
+Quorum = Annotated[int, BeforeValidator(_quorum), _schema(type="integer", enum=[1, 3, 5])]
 Port = Annotated[int, BeforeValidator(_port), _schema(**_PORT_SCHEMA)]
 Cpus = Annotated[float, BeforeValidator(_cpus), _schema(type="number", exclusiveMinimum=0)]
 Duration = Annotated[float, BeforeValidator(_duration), _schema(**_DURATION_SCHEMA)]
@@ -306,11 +335,11 @@ Size = Annotated[
 ]
 Backoff = Annotated[Range, BeforeValidator(_range), _schema(type="string", pattern=r"^.+\.\..+$")]
 Listen = Annotated[
-    Address, BeforeValidator(_address), _schema(anyOf=[_PORT_SCHEMA, {"type": "string"}])
+    Address, BeforeValidator(parse_address), _schema(anyOf=[_PORT_SCHEMA, {"type": "string"}])
 ]
 On = Annotated[
     Selector,
-    BeforeValidator(_selector),
+    BeforeValidator(parse_selector),
     _schema(anyOf=[_STRING, {"type": "object", "additionalProperties": _SCALAR}]),
 ]
 Ssh = Annotated[SshTarget, BeforeValidator(_ssh), _schema(**_STRING)]

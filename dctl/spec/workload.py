@@ -16,6 +16,7 @@ from dctl.spec.types import (
     Duration,
     EnvName,
     Flag,
+    Image,
     Interval,
     Listen,
     Name,
@@ -23,6 +24,7 @@ from dctl.spec.types import (
     Positive,
     Range,
     Runtime,
+    Settings,
     Size,
     Some,
     Text,
@@ -32,9 +34,11 @@ from dctl.spec.types import (
 
 
 class Part(BaseModel):
-    """Root of the spec's models: values that never change; `x-...` keys are left out, any other
-    unknown key is an error. With a `context` dict, `validate` learns which model read which
-    mapping (by identity), and can so name the keys that were possible."""
+    """Root of the spec's models: values that never change. `x-...` keys are left out, a key with
+    an empty value counts as absent, any other unknown key is an error.
+
+    Given a dict as validation context, it notes which model read which mapping (by identity):
+    so an error can name the keys that were possible."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,7 +49,12 @@ class Part(BaseModel):
             return data
         if info.context is not None:
             info.context[id(data)] = cls
-        return {key: value for key, value in data.items() if not str(key).startswith("x-")}
+        fields = {field.alias or name for name, field in cls.model_fields.items()}
+        return {
+            key: value
+            for key, value in data.items()
+            if not str(key).startswith("x-") and not (value is None and key in fields)
+        }
 
 
 class Health(Part):
@@ -106,7 +115,7 @@ class Workload(Part):
     on: On | None = Field(None, description="a host's name, or labels; default: any host")
     runtime: Runtime | None = Field(None, description="default: the host's, then the cluster's")
     env: dict[EnvName, Written] = {}
-    config: dict[str, Any] = Field({}, description="merged into the service's config.yaml")
+    config: Settings = Field({}, description="merged into the service's config.yaml")
     health: Health | None = None
     depends_on: dict[Name, Condition] = {}
     restart: Restart = Restart()
@@ -120,7 +129,7 @@ class Service(Workload):
 
     run: Some | None = Field(None, description="a Python service folder of the workspace")
     command: Argv = Field((), description="a program and its arguments")
-    image: Some | None = None
+    image: Image | None = None
     replicas: Count = 1
     group: Text = Field("", description="the group under which it registers")
     ports: dict[Name, Listen] = {}
@@ -134,7 +143,7 @@ class Backing(Workload):
 
     source: Name | None = Field(None, alias="from", description="an entry of the catalogue")
     version: Written = ""
-    image: Some | None = None
+    image: Image | None = None
     command: Argv = ()
     ports: tuple[Listen, ...] = ()
     volumes: dict[Name, AbsolutePath] = {}

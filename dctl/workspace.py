@@ -1,0 +1,98 @@
+"""The workspace: a repository with a `draft.yaml` at its root, and which spec is meant.
+
+`-f` names the spec, else the nearest `draft.yaml` upward does (its `cluster:`). Paths in a spec
+start at the root of the workspace in which the spec lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dctl.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from dctl.spec import Loaded
+
+FILE = "draft.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The workspace's protobufs: `folder` holds them, `package` is generated into `out`."""
+
+    folder: Path
+    package: str
+    out: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """What `draft.yaml` says, paths made whole."""
+
+    root: Path
+    name: str
+    cluster: Path | None = None
+    api: Api | None = None
+
+
+def find_root(start: Path) -> Path | None:
+    """The nearest folder from `start` upward that holds a `draft.yaml`."""
+    start = start.absolute()
+    return next((p for p in (start, *start.parents) if (p / FILE).is_file()), None)
+
+
+def find_workspace(start: Path | None = None) -> Workspace:
+    """The workspace around `start` (default: the working directory). Raises NotFoundError when
+    there is none, SpecError when its `draft.yaml` is wrong."""
+    start = Path.cwd() if start is None else start
+    root = find_root(start)
+    if root is None:
+        raise NotFoundError(
+            f"no {FILE} in {start.absolute()} nor above it",
+            hint="go into a workspace, or name a cluster spec with -f",
+        )
+    return read_workspace(root)
+
+
+def read_workspace(root: Path) -> Workspace:
+    """The workspace whose root is `root`."""
+    from dctl.spec.loading import load_document
+    from dctl.spec.model import WorkspaceFile
+
+    file = load_document(_shown(root / FILE), WorkspaceFile)
+    api = file.api and Api(root / file.api.folder, file.api.package, root / file.api.out)
+    return Workspace(root, file.name, root / file.cluster if file.cluster else None, api)
+
+
+def find_spec(file: Path | None = None) -> Path:
+    """The cluster spec that is meant: `file` if given, else that of the nearest workspace."""
+    if file is not None:
+        return file
+    workspace = find_workspace()
+    if workspace.cluster is None:
+        raise NotFoundError(
+            f"{_shown(workspace.root / FILE)} names no cluster",
+            hint="add `cluster: <file>` to it, or name a cluster spec with -f",
+        )
+    return workspace.cluster
+
+
+def load_spec(file: Path | None = None, *, env: Mapping[str, str] | None = None) -> Loaded:
+    """Find the spec that is meant and load it against its workspace's root."""
+    from dctl.spec import load
+
+    path = find_spec(file)
+    return load(_shown(path), env=env, root=find_root(path.parent) or path.absolute().parent)
+
+
+def _shown(path: Path) -> Path:
+    """The path as a person here would type it: it stands in front of every problem."""
+    if not path.is_absolute():
+        return path
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path
