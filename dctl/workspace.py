@@ -63,8 +63,13 @@ def read_workspace(root: Path) -> Workspace:
     from dctl.spec.model import WorkspaceFile
 
     file = load_document(_shown(root / FILE), WorkspaceFile)
-    api = file.api and Api(root / file.api.folder, file.api.package, root / file.api.out)
-    return Workspace(root, file.name, root / file.cluster if file.cluster else None, api)
+    api = file.api
+    return Workspace(
+        root,
+        file.name,
+        root / file.cluster if file.cluster else None,
+        Api(root / api.folder, api.package, root / api.out) if api else None,
+    )
 
 
 def find_spec(file: Path | None = None) -> Path:

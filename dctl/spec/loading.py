@@ -59,7 +59,9 @@ def load(path: Path, *, env: Mapping[str, str] | None = None, root: Path | None 
     _add(problems, check(tree, root))
     if problems or cluster is None:
         raise spec_error(problems)
-    return Loaded(cluster, path, root, tuple(files), plain(to_data(tree)))
+    data = plain(to_data(tree))
+    data.pop("inventory", None)  # its hosts are in it now
+    return Loaded(cluster, path, root, tuple(files), data)
 
 
 def load_document(path: Path, model: type[M], *, env: Mapping[str, str] | None = None) -> M:

@@ -19,13 +19,15 @@ from dctl.spec.translate import did_you_mean, value_span
 from dctl.spec.tree import Entry, Items, Node, Scalar, Table
 from dctl.spec.view import Listener, View, entries, get, scalars, text
 
-_WILDCARDS = ("0.0.0.0", "::")
-_ONE_OF = {
-    "services": ("run", "command", "image"),
-    "infra": ("from", "image"),
-    "secrets": ("file", "env", "exec", "store"),
+# By model: of these keys, exactly one is given.
+ONE_OF = {
+    "Service": ("run", "command", "image"),
+    "Backing": ("from", "image"),
+    "Secret": ("file", "env", "exec", "store"),
+    "Health": ("grpc", "http", "tcp", "exec"),
 }
-_PROBES = ("grpc", "http", "tcp", "exec")
+_SECTIONS = {"services": "Service", "infra": "Backing", "secrets": "Secret"}
+_WILDCARDS = ("0.0.0.0", "::")
 _CORE_NEEDS = {"blueprint": "nats", "catalyst": "nats", "fuse": "blueprint", "envoy": "fuse"}
 
 
@@ -86,12 +88,12 @@ def _names(view: View) -> Iterator[Problem]:
 
 
 def _one_of_each(view: View) -> Iterator[Problem]:
-    for section, keys in _ONE_OF.items():
+    for section, model in _SECTIONS.items():
         for name, entry in entries(view.tree, section).items():
-            yield from _one_of(entry, keys, (section, name))
+            yield from _one_of(entry, ONE_OF[model], (section, name))
     for workload in view.workloads:
         if health := entries(workload.node).get("health"):
-            yield from _one_of(health, _PROBES, (*workload.path, "health"))
+            yield from _one_of(health, ONE_OF["Health"], (*workload.path, "health"))
 
 
 def _one_of(entry: Entry, keys: tuple[str, ...], path: tuple[str | int, ...]) -> Iterator[Problem]:
