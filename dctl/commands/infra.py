@@ -77,7 +77,7 @@ def plan(
     cluster = _open(file)
     made = cluster.plan(port_offset=port_offset)
     if format == "table":
-        click.echo(plan_text(made, source=_relative(cluster.source)))
+        click.echo(plan_text(made, source=str(cluster.source)))
     else:
         emit("Plan", made.to_json(), format=format)
     for problem in preflight(made, cluster.readers):
@@ -112,7 +112,7 @@ def apply(file: Path | None, yes: bool, port_offset: int | None, mode: Mode, for
     cluster = _open(file)
     made = cluster.plan(port_offset=port_offset)
     if made.changed:
-        click.echo(plan_text(made, source=_relative(cluster.source)), err=True)
+        click.echo(plan_text(made, source=str(cluster.source)), err=True)
     problems = preflight(made, cluster.readers)
     if problems:
         raise PortTakenError("\n".join(problems), hint="or move ours: --port-offset 100")
@@ -293,10 +293,3 @@ def _what_failed(result: Result) -> str:
 def _condition(row: Row) -> str:
     words = [row.actual if row.actual != row.desired else row.health, row.reason, row.last_exit]
     return ", ".join(word for word in words if word)
-
-
-def _relative(path: Path) -> str:
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

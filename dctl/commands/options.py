@@ -11,7 +11,7 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Seconds(click.ParamType):
+class Seconds(click.ParamType[float]):
     """A duration such as 500ms, 30s, 1m30s; the value is seconds as float."""
 
     name = "duration"

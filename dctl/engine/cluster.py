@@ -22,8 +22,8 @@ from dctl.errors import NotFoundError
 from dctl.hosts.base import Host, Kind, Observed, Probe, Reader, Resource, State
 from dctl.hosts.process import ProcessHost, ProcessReader, data_dir, instance_dir
 from dctl.hosts.routes import INGRESS, RouteHost, RouteReader
-from dctl.spec import Loaded, load
-from dctl.workspace import find_spec
+from dctl.spec import Loaded
+from dctl.workspace import load_spec
 
 LOCAL = "local"
 Verb = Literal["start", "stop", "restart"]
@@ -34,18 +34,17 @@ def open_cluster(file: Path | None = None) -> OpenCluster:
 
     Raises SpecError with every problem, NotFoundError without any spec. Touches nothing.
     """
-    place = find_spec(file)
-    return OpenCluster(load(place.spec, root=place.root), place.spec, place.root)
+    return OpenCluster(load_spec(file))
 
 
 class OpenCluster:
     """The spec at hand. Looking is free; `hosts()` alone gives out what can change something."""
 
-    def __init__(self, loaded: Loaded, source: Path, root: Path) -> None:
+    def __init__(self, loaded: Loaded) -> None:
         self.spec = loaded.cluster
         self.name = loaded.cluster.name
-        self.source = source
-        self.root = root
+        self.source = loaded.path
+        self.root = loaded.root
 
     @functools.cached_property
     def readers(self) -> Mapping[str, Reader]:

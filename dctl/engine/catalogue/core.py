@@ -18,8 +18,7 @@ from dctl.engine.catalogue.site import (
 )
 from dctl.hosts.base import Check, Condition, Kind, Need, Resource
 from dctl.hosts.routes import INGRESS, RouteSpec
-from dctl.spec import Core
-from dctl.spec.core import Blueprint, Catalyst, CorePart, Envoy, Fuse, Nats
+from dctl.spec.core import Blueprint, Catalyst, Core, CorePart, Envoy, Fuse, Nats
 
 PARTS = ("nats", "blueprint", "catalyst", "fuse", "envoy")
 _DEFAULTS = Core()

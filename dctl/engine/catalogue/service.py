@@ -20,7 +20,8 @@ from dctl.engine.catalogue.site import (
 from dctl.errors import SpecError
 from dctl.hosts.base import Endpoint, Resource
 from dctl.hosts.routes import RouteSpec
-from dctl.spec import Address, Health, Route, Service
+from dctl.spec.types import Address
+from dctl.spec.workload import Health, Route, Service
 
 # Not part of a service's code: what tools leave behind.
 _SKIPPED = {"__pycache__", ".venv", "node_modules"}

@@ -12,7 +12,9 @@ from typing import Any
 from dctl.engine.ports import PortBook
 from dctl.hosts.base import Check, Condition, Endpoint, Kind, Need, Resource
 from dctl.hosts.process import ProcessSpec
-from dctl.spec import Address, Cluster, Health, Workload
+from dctl.spec import Cluster
+from dctl.spec.types import Address
+from dctl.spec.workload import Health, Workload
 
 ANYWHERE = ("0.0.0.0", "::")
 
