@@ -52,4 +52,4 @@ bench: install     ## measure, as ratios side by side
 	$(BIN)/python -m benchmarks $(ARGS)
 
 docs: install      ## write the generated pages under docs/
-	$(BIN)/python -m dctl.render.reference
+	$(BIN)/python docs/generate.py
