@@ -14,8 +14,9 @@ Health = Literal["healthy", "unhealthy", "unknown", "-"]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One resource. `desired` is what the spec wants ("running", or "absent" for an orphan),
-    `actual` what is (a State, "missing", or "changed" when it runs with an older spec).
+    """One resource. `desired` is what is wanted: "running", "completed" for a job that ended
+    well, "held" for what was stopped on purpose, "absent" for what the spec no longer asks for.
+    `actual` is what is: a State, "missing", or "changed" when it runs with an older spec.
     `uptime` in seconds, None when it does not run."""
 
     name: str
@@ -66,12 +67,12 @@ def _row(
         actual = "changed"
     else:
         actual = seen.state.value
-    held = seen is not None and seen.state is State.HELD
+    at_rest = seen is not None and seen.state in (State.HELD, State.COMPLETED)
     probe = probes.get(asked.name)
     health: Health = "-"
     if asked.kind is Kind.ROUTE:
         health = "healthy" if seen else "unknown"
-    elif asked.check is not None and not held:
+    elif asked.check is not None and not at_rest:
         health = "unknown" if probe is None else "healthy" if probe.ok else "unhealthy"
     reason = decided.reason or ", ".join(change.field for change in decided.changes)
     if not reason and probe is not None and not probe.ok:
@@ -81,7 +82,7 @@ def _row(
         kind=asked.kind.value,
         service=asked.service,
         host=asked.host,
-        desired="held" if held else "running",
+        desired=actual if at_rest else "running",
         actual=actual,
         health=health,
         uptime=_uptime(seen, now),
