@@ -73,14 +73,17 @@ class Connection:
         open_stream: Callable[[float | None], Stream[R]],
         *,
         seconds: float | None = None,
-        on_open: Callable[[dict[str, str]], None] = lambda _: None,
-        say: Callable[[str], None] = lambda _: None,
+        on_open: Callable[[dict[str, str]], None],
+        say: Callable[[str], None],
+        too_old: Callable[[], None] | None = None,
     ) -> Iterator[R]:
         """The messages of a stream that is opened anew whenever its connection is lost.
 
         `open_stream` gets the seconds left and asks for what follows the last message it saw.
         `on_open` gets the metadata with which the service accepted a stream, before its messages.
-        Ends after `seconds`. A stream that was never accepted is an error and not tried again.
+        `too_old` makes the next stream begin elsewhere when the service does not keep anymore what
+        was asked for. `say` gets what a person should know. Ends after `seconds`. A stream that
+        was never accepted is an error and not tried again.
         """
         import grpc
 
@@ -100,8 +103,11 @@ class Connection:
             except grpc.RpcError as error:
                 if deadline is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                     return
+                if accepted and too_old and error.code() is grpc.StatusCode.OUT_OF_RANGE:
+                    too_old()
+                    continue
                 passing = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
-                if not (passing and accepted):
+                if not (accepted and passing):
                     raise self._translate(error) from error
             finally:
                 stream.cancel()
@@ -184,13 +190,12 @@ def _wait_ready(channel: grpc.Channel, part: str, address: str, timeout: float) 
     deadline = time.monotonic() + timeout
     channel.subscribe(states.put, try_to_connect=True)
     try:
-        while (
-            state := states.get(timeout=max(deadline - time.monotonic(), 0))
-        ) is not grpc.ChannelConnectivity.READY:
-            if (
-                state is grpc.ChannelConnectivity.TRANSIENT_FAILURE
-            ):  # refused: waiting longer would not help
-                raise queue.Empty
+        while True:
+            state = states.get(timeout=max(deadline - time.monotonic(), 0))
+            if state is grpc.ChannelConnectivity.READY:
+                return
+            if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                raise queue.Empty  # refused: waiting longer would not help
     except queue.Empty:
         raise UnreachableError(
             f"{part} at {address} did not answer", hint="dctl infra status"

@@ -43,8 +43,8 @@ class KeyCursor:
         self._current: set[tuple[str, str]] = set()
         self._synced = False
 
-    def opened(self) -> None:
-        """A stream from `revision` begins."""
+    def opened(self, _: dict[str, str]) -> None:
+        """A stream from `revision` was accepted."""
         self._current.clear()
 
     def too_old(self) -> None:
