@@ -8,6 +8,7 @@
 - ``store``       the ``Store`` protocol: what Blueprint needs of an engine
 - ``jetstream``   its JetStream implementation
 - ``log``         append with deduplication, and read from a sequence or a time: Catalyst's events
+- ``reader``      what a stream keeps, pulled chunk by chunk by whoever reads slowly or far back
 - ``leases``      signs of life in a memory stream
 
 nats-py's own key/value layer and ordered consumer are not used: the first sets neither TTL markers

@@ -1,0 +1,126 @@
+"""The broker of one Catalyst process: one way into the log, one feed out of it, many consumers."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from draft_services.catalyst import events
+from draft_services.catalyst.committer import Committer, Outcome
+from draft_services.catalyst.errors import CatalystError, OutOfRange, Unavailable
+from draft_services.catalyst.events import Event
+from draft_services.catalyst.journal import Journal
+from draft_services.catalyst.subscription import Subscription
+from draft_services.catalyst.template import Template
+from draft_services.catalyst.window import Window
+
+# A few seconds of events at full speed; a consumer that is further behind reads from the engine.
+WINDOW_EVENTS = 16 * 1024
+WINDOW_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """What is stored from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """Everything that is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtSequence:
+    """The event of this sequence and everything behind it."""
+
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class AtTime:
+    """What was stored at or after this moment, in nanoseconds since 1970."""
+
+    time_ns: int
+
+
+Start = New | All | AtSequence | AtTime
+
+
+class _Live(NamedTuple):
+    """What there is once the log is open."""
+
+    journal: Journal
+    committer: Committer
+    window: Window
+
+
+class Broker:
+    """Takes events in and hands them out, while `run` is running."""
+
+    def __init__(self) -> None:
+        self._live: _Live | None = None
+        self._closed = asyncio.Event()
+
+    async def run(self, journal: Journal, live: Callable[[], None]) -> None:
+        """Moves events until cancelled; calls `live` once producers and consumers are served."""
+        last = (await journal.bounds()).last
+        window = Window(last + 1, max_events=WINDOW_EVENTS, max_bytes=WINDOW_BYTES)
+        committer = Committer(journal.append)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(committer.run())
+            async for stored in journal.follow(last):
+                window.append(stored)
+                if self._live is None:
+                    self._live = _Live(journal, committer, window)
+                    live()
+
+    def close(self) -> None:
+        """Sends everyone away: to another Catalyst, or to this one when it is back."""
+        self._closed.set()
+        if self._live is not None:
+            self._live.window.close()
+
+    async def closed(self) -> None:
+        """Waits for `close`."""
+        await self._closed.wait()
+
+    async def publish(self, event: Event) -> asyncio.Future[Outcome]:
+        """Puts an event behind all that came before; the future tells what became of it."""
+        committer = self._serving().committer
+        try:
+            events.check(event)
+        except CatalystError as error:
+            refused: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+            refused.set_result(error)
+            return refused
+        return await committer.submit(event)
+
+    async def subscribe(self, template: Template, start: Start) -> Subscription:
+        """Begins a consumer's reading. When this returns, its place in the log is fixed."""
+        journal, _, window = self._serving()
+        position = await _position(journal, start)
+        exact = isinstance(start, New | AtSequence)
+        return Subscription(window, journal, template, position, exact=exact)
+
+    def _serving(self) -> _Live:
+        if self._live is None or self._closed.is_set():
+            raise Unavailable("this Catalyst is not reading the event log now: try again")
+        return self._live
+
+
+async def _position(journal: Journal, start: Start) -> int:
+    match start:
+        case All():
+            return (await journal.bounds()).first
+        case AtTime(time_ns):
+            return await journal.find(time_ns)
+        case New():
+            return (await journal.bounds()).last + 1
+        case AtSequence(sequence):
+            first, last = await journal.bounds()
+            if not first <= sequence <= last + 1:
+                raise OutOfRange(
+                    f"start.sequence: {sequence} is outside of the log, which keeps {first} to "
+                    f"{last}: start from all, or from the sequence after the last one seen"
+                )
+            return sequence
