@@ -10,6 +10,7 @@
 - ``log``         append with deduplication, and read from a sequence or a time: Catalyst's events
 - ``reader``      what a stream keeps, pulled chunk by chunk by whoever reads slowly or far back
 - ``leases``      signs of life in a memory stream
+- ``cluster``     the engine's nodes and figures
 
 nats-py's own key/value layer and ordered consumer are not used: the first sets neither TTL markers
 nor atomic batches, the second loses messages silently when its queue overflows.

@@ -22,6 +22,7 @@ from draft_services.engine.errors import Unavailable, refused, translated
 
 logger = logging.getLogger(__name__)
 
+CONNECT_TIMEOUT = 5.0
 REQUEST_TIMEOUT = 5.0
 _RECONNECT_WAIT = 0.1  # a killed server is back in ~0.1 s under a supervisor
 _PING_INTERVAL = 3  # nats-py's 120 s would leave us hanging on a stopped server
@@ -29,20 +30,48 @@ _DRAIN_TIMEOUT = 2
 
 
 class Connection:
-    """An open connection that reconnects by itself; made by `connect`."""
+    """A connection that reconnects by itself once it was opened.
 
-    def __init__(self, url: str) -> None:
+    `url` may list several servers, separated by commas; `name` is what they show of us.
+    """
+
+    def __init__(self, url: str, *, name: str) -> None:
         self.url = url
+        self.name = name
         self._client = Client()
         self._on_reconnect: list[Callable[[], None]] = []
         self._answers = f"{self._client.new_inbox()}."
         self._asked: dict[str, asyncio.Future[Msg]] = {}
         self._number = 0
 
+    async def open(self, within: float = CONNECT_TIMEOUT) -> None:
+        """Connect; raises `Unavailable` when that takes longer than `within` seconds.
+
+        After a failure it may be opened again. Later losses are healed by reconnecting for ever.
+        """
+        self._client = Client()  # one that failed to connect is of no further use
+        try:
+            with translated(f"connect to the engine at {self.url}"):
+                async with asyncio.timeout(within):
+                    await self._connect()
+        except BaseException as error:
+            await self.close()
+            if isinstance(error, Exception):
+                raise Unavailable(
+                    f"the engine at {self.url} cannot be reached within {within:g} s; "
+                    "see that nats-server runs there"
+                ) from error
+            raise
+
     @property
     def connected(self) -> bool:
         """Whether requests can be sent now."""
         return bool(self._client.is_connected)
+
+    @property
+    def server_name(self) -> str:
+        """The name of the server that we are connected to, or were last."""
+        return str(self._client._server_info.get("server_name", ""))
 
     def on_reconnect(self, call: Callable[[], None]) -> Callable[[], None]:
         """Have `call` called after every reconnect; returns what takes it off the list."""
@@ -134,7 +163,7 @@ class Connection:
                 "all the time: see that nats-server runs there"
             )
 
-    async def _open(self, name: str, within: float) -> None:
+    async def _connect(self) -> None:
         async def disconnected() -> None:
             for asked in self._asked.values():
                 if not asked.done():
@@ -151,41 +180,26 @@ class Connection:
             # Every attempt to reconnect ends here too, so this cannot be louder.
             logger.debug("nats-py: %s: %s", type(error).__name__, error)
 
-        async with asyncio.timeout(within):
-            await self._client.connect(
-                servers=[part.strip() for part in self.url.split(",")],
-                name=name,
-                connect_timeout=2,
-                reconnect_time_wait=_RECONNECT_WAIT,  # type: ignore[arg-type]  # seconds, a float too
-                max_reconnect_attempts=-1,
-                ping_interval=_PING_INTERVAL,
-                max_outstanding_pings=2,
-                pending_size=0,  # no buffering while disconnected
-                error_cb=failed,
-                disconnected_cb=disconnected,
-                reconnected_cb=reconnected,
-            )
-            await self._client.subscribe(f"{self._answers}*", cb=self._answered)
+        await self._client.connect(
+            servers=[part.strip() for part in self.url.split(",")],
+            name=self.name,
+            connect_timeout=2,
+            reconnect_time_wait=_RECONNECT_WAIT,  # type: ignore[arg-type]  # seconds, a float too
+            max_reconnect_attempts=-1,
+            ping_interval=_PING_INTERVAL,
+            max_outstanding_pings=2,
+            pending_size=0,  # no buffering while disconnected
+            error_cb=failed,
+            disconnected_cb=disconnected,
+            reconnected_cb=reconnected,
+        )
+        await self._client.subscribe(f"{self._answers}*", cb=self._answered)
 
 
-async def connect(url: str, *, name: str, within: float = 5.0) -> Connection:
-    """Connect to the engine; `url` may list several servers, separated by commas.
-
-    Raises `Unavailable` when it is not reached in time (seconds). Later losses are healed by
-    reconnecting for ever.
-    """
-    connection = Connection(url)
-    try:
-        with translated(f"connect to the engine at {url}"):
-            await connection._open(name, within)
-    except BaseException as error:
-        await connection.close()
-        if isinstance(error, Exception):
-            raise Unavailable(
-                f"the engine at {url} cannot be reached within {within:g} s; "
-                "see that nats-server runs there"
-            ) from error
-        raise
+async def connect(url: str, *, name: str, within: float = CONNECT_TIMEOUT) -> Connection:
+    """An open connection; raises as `Connection.open` does."""
+    connection = Connection(url, name=name)
+    await connection.open(within)
     return connection
 
 

@@ -1,0 +1,199 @@
+"""Keys and values: limits, conditions, pages, watching.
+
+An entry is identified by (type URL, key). Reads are linearizable (see `view`).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from draft_services.blueprint.errors import InvalidArgument, NotFound, OutOfRange, TooLarge
+from draft_services.blueprint.view import View
+from draft_services.engine.errors import Compacted
+from draft_services.engine.store import Change, Entry, Key, Store
+
+MAX_KEY = 1024
+MAX_TYPE_URL = 256  # with the longest key it still fits a subject of the engine
+MAX_VALUE = 1024 * 1024
+MAX_PAGE_BYTES = 8 * 1024 * 1024
+_CHUNK = 100  # changes in one message to a watcher
+_CHUNK_BYTES = 64 * 1024
+_SILENT = 1000  # changes of others after which a watcher hears where it stands, to resume there
+MAX_TTL = 10 * 365 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a list. `token` asks for the next one; empty on the last."""
+
+    entries: list[Entry]
+    token: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Changes for a watcher. `synced`: the current entries have been sent, up to `revision`."""
+
+    changes: list[Change]
+    revision: int
+    synced: bool = False
+
+
+def identity(type_url: str, key: str) -> Key:
+    """The identity of an entry; raises `InvalidArgument` naming the field."""
+    plain = key.strip()
+    if not plain:
+        raise InvalidArgument("key: must not be empty")
+    if len(plain.encode()) > MAX_KEY:
+        raise InvalidArgument(f"key: is {len(plain.encode())} bytes, the limit is {MAX_KEY}")
+    return Key(checked_type(type_url), plain)
+
+
+def checked_type(type_url: str) -> str:
+    """A usable type URL; raises `InvalidArgument`."""
+    if not type_url:
+        raise InvalidArgument("value.type_url: must name the type, as type.googleapis.com/pkg.Name")
+    if len(type_url.encode()) > MAX_TYPE_URL:
+        raise InvalidArgument(f"value.type_url: is longer than {MAX_TYPE_URL} bytes")
+    return type_url
+
+
+class KeyValue:
+    """The public key/value space."""
+
+    def __init__(self, store: Store, view: View) -> None:
+        self._store = store
+        self._view = view
+
+    async def set(
+        self, key: Key, value: bytes, *, expected: int | None = None, ttl: float | None = None
+    ) -> int:
+        """Write; returns the revision. `Conflict` when the condition does not hold."""
+        if len(value) > MAX_VALUE:
+            raise TooLarge(
+                f"value: is {len(value)} bytes, the limit is {MAX_VALUE} (1 MiB); "
+                "keep large data elsewhere and store where it is"
+            )
+        if ttl is not None and not 0 <= ttl <= MAX_TTL:
+            raise InvalidArgument(f"ttl: must be between 0 and {MAX_TTL} seconds, not {ttl:g}")
+        return await self._store.put(key, value, expected=expected, ttl=ttl)
+
+    async def get(self, key: Key) -> Entry:
+        """Read; `NotFound` when there is none."""
+        await self._view.current()
+        entry = self._view.get(key)
+        if entry is None:
+            raise NotFound(f"no entry {key.name!r} of type {key.kind}")
+        return entry
+
+    async def delete(self, key: Key, *, expected: int | None = None) -> int:
+        """Remove; returns the revision, 0 when there was none."""
+        return await self._store.delete(key, expected=expected)
+
+    async def list(self, kind: str, prefix: str, page_size: int, page_token: str) -> Page:
+        """The entries of a type by the order of their keys. No page size: everything."""
+        after = ""
+        if page_token:
+            at_least, after = _parse_token(page_token)
+            await self._view.reach(at_least)
+        await self._view.current()
+        entries: list[Entry] = []
+        size = 0
+        for entry in self._view.select(kind, prefix, after=after):
+            full = len(entries) >= page_size or size + len(entry.value) > MAX_PAGE_BYTES
+            if page_size and entries and full:
+                token = _make_token(self._view.revision, entries[-1].key.name)
+                return Page(entries, token, self._view.revision)
+            entries.append(entry)
+            size += len(entry.value)
+        return Page(entries, "", self._view.revision)
+
+    async def watch(self, kind: str, prefix: str, after: int) -> AsyncIterator[Chunk]:
+        """Changes of a type (empty: of every type) after a revision, for ever.
+
+        0: the current entries first, then one chunk that is `synced`. `OutOfRange` when the changes
+        after that revision are not all known.
+        """
+        await self._view.current()
+        reached = told = after
+        try:
+            if after:
+                async for chunk in self._replay(kind, prefix, after):
+                    reached = chunk.revision
+                    yield chunk
+            else:
+                # Copied at once, so that it is one moment's state, while sending takes its time.
+                kinds = [kind] if kind else self._view.kinds()
+                entries = [entry for each in kinds for entry in self._view.select(each, prefix)]
+                reached = self._view.revision
+                current = [Change(entry.key, entry.revision, entry) for entry in entries]
+                for changes in _chunks(current):
+                    yield Chunk(changes, 0)
+                yield Chunk([], reached, synced=True)
+                told = reached
+                del entries, current
+            while True:
+                changes = self._view.history.after(reached)
+                if not changes:
+                    await self._view.changed()
+                    continue
+                reached = changes[-1].revision
+                wanted = [change for change in changes if _matches(change, kind, prefix)]
+                for part in _chunks(wanted):
+                    told = part[-1].revision
+                    yield Chunk(part, told)
+                if reached - told >= _SILENT:
+                    told = reached
+                    yield Chunk([], told)
+        except Compacted as error:
+            raise OutOfRange(
+                f"the changes after revision {reached} are no longer all kept ({error}); "
+                "watch again from 0"
+            ) from error
+
+    async def _replay(self, kind: str, prefix: str, after: int) -> AsyncIterator[Chunk]:
+        """What happened between `after` and where the history in memory begins."""
+        if after > self._view.revision:
+            raise OutOfRange(
+                f"from_revision: {after} has not happened, the last one is "
+                f"{self._view.revision}; watch again from 0"
+            )
+        floor = self._view.history.floor
+        if after >= floor:
+            return
+        changes = await self._store.replay(after, floor)
+        for part in _chunks([change for change in changes if _matches(change, kind, prefix)]):
+            yield Chunk(part, part[-1].revision)
+        yield Chunk([], floor)
+
+
+def _matches(change: Change, kind: str, prefix: str) -> bool:
+    return (not kind or change.key.kind == kind) and change.key.name.startswith(prefix)
+
+
+def _chunks(changes: list[Change]) -> list[list[Change]]:
+    chunks: list[list[Change]] = []
+    size = _CHUNK_BYTES
+    for change in changes:
+        if size >= _CHUNK_BYTES or len(chunks[-1]) >= _CHUNK:
+            chunks.append([])
+            size = 0
+        chunks[-1].append(change)
+        size += len(change.entry.value) if change.entry else 0
+    return chunks
+
+
+def _make_token(revision: int, name: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps([revision, name]).encode()).decode()
+
+
+def _parse_token(token: str) -> tuple[int, str]:
+    try:
+        revision, name = json.loads(base64.urlsafe_b64decode(token.encode()))
+        return int(revision), str(name)
+    except ValueError:
+        raise InvalidArgument("page_token: is not one that List gave out") from None

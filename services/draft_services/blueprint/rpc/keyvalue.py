@@ -1,0 +1,167 @@
+"""KeyValueService."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+from draft_api.core.registry.key_value.v1 import models_pb2 as models
+from draft_api.core.registry.key_value.v1 import service_pb2 as pb
+from draft_api.core.registry.key_value.v1.service_pb2_grpc import KeyValueServiceServicer
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+
+from draft_services.blueprint.errors import InvalidArgument
+from draft_services.blueprint.keyvalue import Chunk, KeyValue, checked_type, identity
+from draft_services.blueprint.rpc import ingress, query
+from draft_services.blueprint.rpc.status import TRANSLATED, answering, status
+from draft_services.engine.store import Change, Key
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+VALUE = "type.googleapis.com/core.registry.key_value.v1.Value"
+LEADER = Key(VALUE, "leader")
+_ADDRESSES = (LEADER, Key(VALUE, "fuse_address"))  # keys whose value is a core service's URL
+_MAX_BATCH = 1000
+
+
+def plain_value(text: str) -> bytes:
+    """A text as the content of a `Value`."""
+    return models.Value(data=text).SerializeToString()
+
+
+def plain_text(value: bytes) -> str:
+    """The text of a `Value`'s content."""
+    return models.Value.FromString(value).data
+
+
+class KeyValueRpc(KeyValueServiceServicer):
+    """Translates calls to `KeyValue`."""
+
+    def __init__(self, keys: KeyValue) -> None:
+        self._keys = keys
+
+    async def Set(self, request: pb.SetRequest, context: Context) -> pb.SetResponse:
+        async with answering(context):
+            return await self._set(request)
+
+    async def Get(self, request: pb.GetRequest, context: Context) -> pb.GetResponse:
+        async with answering(context):
+            return await self._get(request, context)
+
+    async def Delete(self, request: pb.DeleteRequest, context: Context) -> pb.DeleteResponse:
+        async with answering(context):
+            return await self._delete(request)
+
+    async def List(self, request: pb.ListRequest, context: Context) -> pb.ListResponse:
+        async with answering(context):
+            page = await self._keys.list(
+                checked_type(request.value.type_url),
+                request.prefix,
+                request.page_size,
+                request.page_token,
+            )
+            return pb.ListResponse(
+                values={
+                    entry.key.name: AnyMessage(type_url=entry.key.kind, value=entry.value)
+                    for entry in page.entries
+                },
+                next_page_token=page.token,
+                revision=page.revision,
+            )
+
+    async def Watch(
+        self, request: pb.WatchRequest, context: Context
+    ) -> AsyncIterator[pb.WatchResponse]:
+        async with answering(context):
+            async for chunk in self._keys.watch(
+                request.value.type_url, request.prefix, request.from_revision
+            ):
+                yield _watched(chunk)
+
+    async def Batch(self, request: pb.BatchRequest, context: Context) -> pb.BatchResponse:
+        async with answering(context):
+            if len(request.operations) > _MAX_BATCH:
+                raise InvalidArgument(f"operations: more than {_MAX_BATCH}")
+            results = [await self._operate(each, context) for each in request.operations]
+            return pb.BatchResponse(results=results)
+
+    async def Query(self, request: pb.QueryRequest, context: Context) -> pb.QueryResponse:
+        async with answering(context):
+            statement = query.parse(request.statement)
+            page = await self._keys.list(statement.type_url, "", 0, "")
+            return pb.QueryResponse(
+                values={
+                    entry.key.name: AnyMessage(type_url=entry.key.kind, value=entry.value)
+                    for entry in page.entries
+                    if statement.selects(entry.key.name, entry.value)
+                },
+                revision=page.revision,
+            )
+
+    async def _set(self, request: pb.SetRequest) -> pb.SetResponse:
+        key = identity(request.value.type_url, request.key)
+        revision = await self._keys.set(
+            key,
+            request.value.value,
+            expected=request.expected_revision if request.HasField("expected_revision") else None,
+            ttl=_seconds(request.ttl) if request.HasField("ttl") else None,
+        )
+        return pb.SetResponse(key=key.name, revision=revision)
+
+    async def _get(self, request: pb.GetRequest, context: Context) -> pb.GetResponse:
+        entry = await self._keys.get(identity(request.value.type_url, request.key))
+        value = entry.value
+        if entry.key in _ADDRESSES and (url := ingress.through(context)):
+            value = plain_value(url)
+        return pb.GetResponse(
+            value=AnyMessage(type_url=entry.key.kind, value=value), revision=entry.revision
+        )
+
+    async def _delete(self, request: pb.DeleteRequest) -> pb.DeleteResponse:
+        key = identity(request.value.type_url, request.key)
+        revision = await self._keys.delete(
+            key,
+            expected=request.expected_revision if request.HasField("expected_revision") else None,
+        )
+        return pb.DeleteResponse(key=key.name, revision=revision)
+
+    async def _operate(self, operation: pb.BatchOperation, context: Context) -> pb.BatchResult:
+        try:
+            match operation.WhichOneof("operation"):
+                case "set":
+                    return pb.BatchResult(set=await self._set(operation.set))
+                case "delete":
+                    return pb.BatchResult(delete=await self._delete(operation.delete))
+                case "get":
+                    return pb.BatchResult(get=await self._get(operation.get, context))
+                case _:
+                    raise InvalidArgument("operation: must be set, delete or get")
+        except TRANSLATED as error:
+            code = status(error).value[0]
+            return pb.BatchResult(error=pb.BatchError(code=code, message=str(error)))
+
+
+def _watched(chunk: Chunk) -> pb.WatchResponse:
+    events = [_event(change) for change in chunk.changes]
+    if chunk.synced:
+        kind = pb.WatchEvent.Kind.KIND_SYNCED
+        events.append(pb.WatchEvent(kind=kind, revision=chunk.revision))
+    return pb.WatchResponse(events=events, revision=chunk.revision)
+
+
+def _event(change: Change) -> pb.WatchEvent:
+    kinds = pb.WatchEvent.Kind
+    return pb.WatchEvent(
+        kind=kinds.KIND_PUT if change.entry else kinds.KIND_DELETE,
+        key=change.key.name,
+        value=AnyMessage(
+            type_url=change.key.kind, value=change.entry.value if change.entry else b""
+        ),
+        revision=change.revision,
+    )
+
+
+def _seconds(duration: Duration) -> float:
+    return duration.seconds + duration.nanos / 1e9

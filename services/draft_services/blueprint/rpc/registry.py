@@ -1,0 +1,177 @@
+"""ServiceDiscoveryService."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+from draft_api.core.registry.service_discovery.v1 import models_pb2 as models
+from draft_api.core.registry.service_discovery.v1 import service_pb2 as pb
+from draft_api.core.registry.service_discovery.v1.service_pb2_grpc import (
+    ServiceDiscoveryServiceServicer,
+)
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from draft_services.blueprint.errors import InvalidArgument
+from draft_services.blueprint.leadership import Leadership
+from draft_services.blueprint.process import Details, Filter, Process
+from draft_services.blueprint.registry import Registry
+from draft_services.blueprint.rpc import ingress
+from draft_services.blueprint.rpc.status import answering
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class RegistryRpc(ServiceDiscoveryServiceServicer):
+    """Translates calls to `Registry`."""
+
+    def __init__(self, registry: Registry, leadership: Leadership) -> None:
+        self._registry = registry
+        self._leadership = leadership
+
+    async def Initialize(
+        self, request: pb.InitializeRequest, context: Context
+    ) -> pb.InitializeResponse:
+        async with answering(context):
+            process, token = await self._registry.initialize(
+                request.name,
+                request.nonce,
+                request.group,
+                {label.key: label.value for label in request.metadata},
+            )
+            return pb.InitializeResponse(
+                process_identity=models.ProcessIdentity(
+                    pid=process.pid,
+                    registry_address=ingress.through(context) or self._leadership.address,
+                    token=models.Token(id=token.id, jwt=token.jwt),
+                ),
+                configuration=models.StartupConfiguration(),
+            )
+
+    async def Synchronize(
+        self, request_iterator: AsyncIterator[pb.ClientDetails], context: Context
+    ) -> AsyncIterator[pb.ClusterDetails]:
+        pid = ""
+        url = ingress.through(context)
+        async with answering(context):
+            async for details in request_iterator:
+                if not pid:
+                    await self._registry.prove(details.pid, details.token)
+                    pid = details.pid
+                elif details.pid != pid:
+                    raise InvalidArgument(f"pid: this stream is of {pid}, not of {details.pid}")
+                await self._registry.report(pid, _details(details))
+                yield self._cluster(url)
+            # The iterator ends for a client that has closed its side and for one that is gone. The
+            # first one leaves; the second one may come back, and silence will tell.
+            await asyncio.sleep(0)
+            if pid and not context.cancelled():
+                await self._registry.finalize(pid)
+
+    async def Finalize(self, request: pb.FinalizeRequest, context: Context) -> pb.FinalizeResponse:
+        async with answering(context):
+            await self._registry.prove(request.pid, request.token)
+            await self._registry.finalize(request.pid)
+            return pb.FinalizeResponse(pid=request.pid)
+
+    async def ReportHealth(
+        self, request: pb.ReportHealthRequest, context: Context
+    ) -> pb.ReportHealthResponse:
+        async with answering(context):
+            accepted = 0
+            for report in request.reports:
+                if report.health_state == models.INVALID_PROCESS_HEALTH_STATE:
+                    raise InvalidArgument("reports.health_state: must be healthy or unhealthy")
+                observed = (
+                    report.observed.ToNanoseconds()
+                    if report.HasField("observed")
+                    else time.time_ns()
+                )
+                accepted += await self._registry.report_health(
+                    report.pid, report.health_state, observed
+                )
+            return pb.ReportHealthResponse(accepted=accepted)
+
+    async def Query(self, request: pb.QueryRequest, context: Context) -> pb.QueryResponse:
+        async with answering(context):
+            found = await self._registry.query(_filter(request.filter))
+            return pb.QueryResponse(data={each.pid: self._process(each) for each in found})
+
+    async def Watch(
+        self, request: pb.WatchRequest, context: Context
+    ) -> AsyncIterator[pb.WatchResponse]:
+        kinds = pb.WatchResponse.Kind
+        async with answering(context):
+            async for events in self._registry.watch(_filter(request.filter)):
+                if events is None:
+                    yield pb.WatchResponse(kind=kinds.KIND_SYNCED)
+                    continue
+                for alive, process in events:
+                    kind = kinds.KIND_PUT if alive else kinds.KIND_DELETE
+                    yield pb.WatchResponse(kind=kind, process=self._process(process))
+
+    def _cluster(self, url: str | None) -> pb.ClusterDetails:
+        return pb.ClusterDetails(
+            nodes=[
+                pb.Node(
+                    id=node.id,
+                    address=url or node.address,
+                    leadership_status=pb.LEADERSHIP_STATUS_LEADER
+                    if node.leads
+                    else pb.LEADERSHIP_STATUS_FOLLOWER,
+                )
+                for node in self._leadership.nodes()
+            ]
+        )
+
+    def _process(self, process: Process) -> models.Process:
+        """The process as others may see it: never with a token."""
+        location = process.location
+        return models.Process(
+            pid=process.pid,
+            name=process.name,
+            group=process.group,
+            ip_address=process.address,
+            process_kind=models.ProcessKind.ValueType(process.process_kind),
+            metadata=[
+                models.Metadata(pid=process.pid, key=key, value=value)
+                for key, value in sorted(process.metadata.items())
+            ],
+            location=models.GeoPoint(lat=location[0], lng=location[1]) if location else None,
+            joined_time=_timestamp(process.joined_ns),
+            last_status_time=_timestamp(self._registry.heard_ns(process)),
+            running_state=models.ProcessRunningState.ValueType(process.running_state),
+            health_state=models.ProcessHealthState.ValueType(process.health),
+        )
+
+
+def _details(details: pb.ClientDetails) -> Details:
+    location = details.location
+    return Details(
+        running_state=details.running_state,
+        health_state=details.health_state,
+        process_kind=details.process_kind,
+        address=details.advertise_address,
+        metadata={label.key: label.value for label in details.metadata},
+        location=(location.lat, location.lng) if details.HasField("location") else None,
+    )
+
+
+def _filter(wanted: pb.Filter) -> Filter:
+    attribute = wanted.WhichOneof("attribute")
+    return Filter(
+        pid=wanted.id if attribute == "id" else None,
+        group=wanted.group if attribute == "group" else None,
+        name=wanted.name,
+        metadata=dict(wanted.metadata),
+        health_state=wanted.health_state,
+    )
+
+
+def _timestamp(nanoseconds: int) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromNanoseconds(nanoseconds)
+    return stamp

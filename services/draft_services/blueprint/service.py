@@ -1,0 +1,124 @@
+"""Blueprint's parts: opened in order, watched while they run, closed in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from draft_services.blueprint.keyvalue import KeyValue
+from draft_services.blueprint.leadership import Leadership
+from draft_services.blueprint.registry import Registry
+from draft_services.blueprint.rpc.keyvalue import LEADER, KeyValueRpc, plain_text, plain_value
+from draft_services.blueprint.rpc.raft import RaftRpc
+from draft_services.blueprint.rpc.registry import RegistryRpc
+from draft_services.blueprint.settings import Settings
+from draft_services.blueprint.tokens import Tokens
+from draft_services.blueprint.view import View
+from draft_services.engine.cluster import Cluster
+from draft_services.engine.connection import Connection
+from draft_services.engine.errors import Unavailable
+from draft_services.engine.jetstream import JetStreamStore
+from draft_services.engine.leases import Leases
+from draft_services.engine.streams import bucket_stream
+
+logger = logging.getLogger(__name__)
+
+SERVICE = "blueprint"
+KEYS, PROCESSES, SIGNING, LEASES = "keys", "processes", "signing", "leases"
+_FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
+
+
+class Blueprint:
+    """One Blueprint node. `address` is where others reach it, as host:port."""
+
+    def __init__(self, settings: Settings, *, address: str) -> None:
+        self._settings = settings
+        self._connection = Connection(settings.nats, name=f"blueprint {address}")
+        self._keys = JetStreamStore(self._connection, KEYS)
+        self._processes = JetStreamStore(self._connection, PROCESSES)
+        signing = JetStreamStore(self._connection, SIGNING)
+        self._leases = Leases(self._connection, LEASES, max_age=settings.gone)
+        self._tokens = Tokens(signing, lifetime=settings.token_lifetime)
+        self._opening = [self._keys.open, self._processes.open, signing.open, self._tokens.open]
+        self._registry = Registry(
+            self._processes,
+            self._leases,
+            self._tokens,
+            nonce=settings.read_nonce,
+            silent=settings.silent,
+            gone=settings.gone,
+        )
+        self._view = View(self._keys)
+        leadership = self._leadership = Leadership(
+            self._keys,
+            self._view,
+            self._registry,
+            service=SERVICE,
+            address=address,
+            key=LEADER,
+            encode=plain_value,
+            decode=plain_text,
+        )
+        cluster = Cluster(self._connection, [bucket_stream(each) for each in (KEYS, PROCESSES)])
+        self.servicers = (
+            KeyValueRpc(KeyValue(self._keys, self._view)),
+            RegistryRpc(self._registry, leadership),
+            RaftRpc(cluster),
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self) -> None:
+        """Return once everything is read from the engine; waits for the engine to come."""
+        await _patiently(self._connection.open)
+        for step in self._opening:
+            await _patiently(step)
+        self._run(self._view.follow, self._registry.view.follow)
+        await self._or_failure(self._view.loaded(), self._registry.view.loaded())
+        self._run(self._registry.listen, self._registry.judge, self._leadership.hold)
+
+    async def watch(self, stop: asyncio.Event) -> None:
+        """Return at `stop`; raises what one of the parts failed with."""
+        await self._or_failure(stop.wait())
+
+    async def close(self) -> None:
+        """End the parts, then the connection."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._connection.close()
+
+    def _run(self, *parts: Callable[[], Awaitable[None]]) -> None:
+        for part in parts:
+            self._tasks.append(asyncio.create_task(_for_ever(part)))
+
+    async def _or_failure(self, *awaited: Awaitable[object]) -> None:
+        """Wait for all of `awaited`, but no longer than every part runs."""
+        waiting = asyncio.gather(*awaited)
+        try:
+            done, _ = await asyncio.wait(
+                {waiting, *self._tasks}, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                task.result()
+        finally:
+            waiting.cancel()
+
+
+async def _for_ever(part: Callable[[], Awaitable[None]]) -> None:
+    await part()
+    raise RuntimeError(f"{part} ended, which it must not")
+
+
+async def _patiently(step: Callable[[], Awaitable[None]]) -> None:
+    """Do a step, as often as it takes for the engine to come."""
+    wait, said = _FIRST_WAIT, ""
+    while True:
+        try:
+            return await step()
+        except Unavailable as error:
+            if str(error) != said:  # once, not at every attempt
+                said = str(error)
+                logger.warning("waiting for the engine: %s", error)
+        await asyncio.sleep(wait)
+        wait = min(wait * 2, _LONGEST_WAIT)

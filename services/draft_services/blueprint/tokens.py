@@ -1,0 +1,90 @@
+"""Signed proofs of identity: JSON Web Tokens over Ed25519.
+
+The signing keys lie in a stream of their own, never in the public key/value space, so that every
+Blueprint on the engine accepts what another one issued.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from draft_services.blueprint.errors import Denied
+from draft_services.engine.store import Key, Store
+
+_ALGORITHM = "EdDSA"
+_ISSUER = "draft.blueprint"
+_KIND = "ed25519"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token; its `jwt` is a secret and stays out of every text about it."""
+
+    id: str
+    jwt: str = field(repr=False)
+
+
+class Tokens:
+    """Issues and verifies; `open` it before use."""
+
+    def __init__(self, store: Store, *, lifetime: float) -> None:
+        self._store = store
+        self._lifetime = lifetime
+        self._public: dict[str, Ed25519PublicKey] = {}
+        self._signing: tuple[str, Ed25519PrivateKey] | None = None
+
+    async def open(self) -> None:
+        """Read the signing keys; make the first one."""
+        await self._load()
+        if self._signing is None:
+            key = Ed25519PrivateKey.generate().private_bytes_raw()
+            await self._store.put(Key(_KIND, uuid4().hex), key, expected=0)
+            await self._load()
+
+    def issue(self, pid: str) -> Token:
+        """A token that proves to be `pid`."""
+        assert self._signing is not None, "opened"
+        kid, key = self._signing
+        now, token_id = int(time.time()), uuid4().hex
+        claims = {
+            "iss": _ISSUER,
+            "sub": pid,
+            "jti": token_id,
+            "iat": now,
+            "exp": now + int(self._lifetime),
+        }
+        return Token(token_id, jwt.encode(claims, key, algorithm=_ALGORITHM, headers={"kid": kid}))
+
+    async def verify(self, token: str, pid: str) -> None:
+        """Return if `token` proves to be `pid`; raises `Denied`."""
+        try:
+            kid = str(jwt.get_unverified_header(token).get("kid", ""))
+            if kid not in self._public:
+                await self._load()  # another Blueprint may have made a key since
+            if kid not in self._public:
+                raise Denied("token: signed by a key that this cluster does not know")
+            claims = jwt.decode(
+                token,
+                self._public[kid],
+                algorithms=[_ALGORITHM],
+                issuer=_ISSUER,
+                options={"require": ["exp", "sub", "iss"]},
+                leeway=5,  # seconds that the clocks of two hosts may differ
+            )
+        except jwt.ExpiredSignatureError:
+            raise Denied("token: has run out; initialize anew") from None
+        except jwt.InvalidTokenError as error:
+            raise Denied(f"token: is not valid ({type(error).__name__})") from None
+        if claims["sub"] != pid:
+            raise Denied(f"token: is not of pid {pid}")
+
+    async def _load(self) -> None:
+        for entry in await self._store.entries():  # oldest first: the newest key signs
+            key = Ed25519PrivateKey.from_private_bytes(entry.value)
+            self._public[entry.key.name] = key.public_key()
+            self._signing = (entry.key.name, key)
