@@ -37,6 +37,7 @@ UNANSWERED = 1000
 # One response: well below the 4 MiB that a gRPC client takes unless told otherwise.
 RESPONSE_EVENTS = 1000
 RESPONSE_BYTES = 1024 * 1024
+NEXT_SEQUENCE = "draft-next-sequence"
 _LAST_SECOND = 253402300799  # of the year 9999, where protobuf's Timestamp ends
 
 _CODES: dict[type[CatalystError], grpc.StatusCode] = {
@@ -176,8 +177,9 @@ class Consumer(consumer_pb2_grpc.ConsumerServicer):
     ) -> AsyncIterator[consumer_pb2.ConsumeResponse]:
         """Broadcast: every consumer gets every matching event.
 
-        The initial metadata is sent once the consumer's place in the log is fixed: what is stored
-        after a client has seen it reaches this client.
+        The initial metadata is sent once the consumer's place in the log is fixed, and names it:
+        what is stored after a client has seen it reaches this client, and one whose connection
+        breaks before its first event can begin again from there.
         """
         try:
             if request.group:
@@ -187,7 +189,7 @@ class Consumer(consumer_pb2_grpc.ConsumerServicer):
             template = Template.parse(source=request.message.source, type=request.message.type)
             subscription = await self._broker.subscribe(template, _start(request.start))
             async with contextlib.aclosing(subscription):
-                await context.send_initial_metadata(())
+                await context.send_initial_metadata(((NEXT_SEQUENCE, str(subscription.position)),))
                 limit = min(max(request.max_batch, 1), RESPONSE_EVENTS)
                 while True:
                     events = await subscription.next(limit, RESPONSE_BYTES)

@@ -38,6 +38,11 @@ class Subscription:
         self._ahead: deque[StoredEvent] = deque()
         self._reader: JournalReader | None = None
 
+    @property
+    def position(self) -> int:
+        """The sequence to go on from, were this consumer to begin again."""
+        return self._position
+
     async def next(self, limit: int, max_bytes: int) -> list[StoredEvent]:
         """Waits for at least one event; brings more only if they are there already."""
         while True:
