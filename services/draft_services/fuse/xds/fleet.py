@@ -1,0 +1,154 @@
+"""The connected proxies: the stream handler, and waiting for what they say."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+
+from draft_services.fuse.xds.messages import message
+from draft_services.fuse.xds.resources import Snapshot
+from draft_services.fuse.xds.session import REQUEST, Refusal, Session
+
+log = logging.getLogger(__name__)
+
+SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What the proxies say to a snapshot: who refuses what, who has not answered, how many have
+    accepted all of it."""
+
+    refusals: tuple[Refusal, ...] = ()
+    behind: tuple[str, ...] = ()
+    accepted: int = 0
+
+
+@dataclass(eq=False, slots=True)
+class _Stream:
+    session: Session = field(default_factory=Session)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    open: bool = True
+    # It let a wait run out. Nobody waits for it again until it speaks.
+    frozen: bool = False
+
+
+class Fleet:
+    """Keeps every connected proxy at the published snapshot. Before the first one is published
+    proxies connect and wait: an empty answer would make them forget all they serve."""
+
+    def __init__(self, on_refusal: Callable[[Refusal], None] | None = None) -> None:
+        self.on_refusal = on_refusal
+        self._snapshot: Snapshot | None = None
+        self._streams: set[_Stream] = set()
+        self._moved = asyncio.Event()
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """The aggregated discovery service, to be added to a gRPC server."""
+        method = grpc.stream_stream_rpc_method_handler(
+            self._serve,
+            request_deserializer=message(REQUEST).FromString,
+            response_serializer=lambda response: response.SerializeToString(),
+        )
+        return grpc.method_handlers_generic_handler(SERVICE, {"DeltaAggregatedResources": method})
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The ids of the connected proxies."""
+        return tuple(sorted(stream.session.node for stream in self._streams))
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Make this what every proxy should have."""
+        self._snapshot = snapshot
+        for stream in self._streams:
+            stream.wake.set()
+
+    async def settle(self, timeout: float) -> Settlement:
+        """Wait until each proxy has accepted the published snapshot or one refuses a part of it;
+        for at most `timeout` seconds. One caller at a time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while not self._is_decided():
+                    self._moved.clear()
+                    await self._moved.wait()
+        settlement = self._settlement()
+        if not settlement.refusals:
+            for stream in self._behind():
+                stream.frozen = True
+        return settlement
+
+    def _is_decided(self) -> bool:
+        return bool(self._refusals()) or all(stream.frozen for stream in self._behind())
+
+    def _settlement(self) -> Settlement:
+        behind = self._behind()
+        return Settlement(
+            refusals=tuple(self._refusals()),
+            behind=tuple(sorted(stream.session.node for stream in behind)),
+            accepted=len(self._streams) - len(behind),
+        )
+
+    def _refusals(self) -> list[Refusal]:
+        if self._snapshot is None:
+            return []
+        return [r for stream in self._streams for r in stream.session.refusals(self._snapshot)]
+
+    def _behind(self) -> list[_Stream]:
+        if self._snapshot is None:
+            return list(self._streams)
+        return [s for s in self._streams if not s.session.settled(self._snapshot)]
+
+    async def _serve(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        stream = _Stream()
+        self._streams.add(stream)
+        reader = asyncio.create_task(self._read(stream, requests, context.peer()))
+        try:
+            while stream.open:
+                stream.wake.clear()
+                if self._snapshot is not None:
+                    for response in stream.session.outgoing(self._snapshot):
+                        yield response
+                await self._woken(stream)
+            await reader  # raises what ended it
+        finally:
+            reader.cancel()
+            self._streams.discard(stream)
+            self._moved.set()
+            log.info("proxy %s disconnected", stream.session.node)
+
+    async def _woken(self, stream: _Stream) -> None:
+        """Return when there may be something to send."""
+        warming = stream.session.warming_left()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(warming if warming > 0 else None):
+                await stream.wake.wait()
+
+    async def _read(self, stream: _Stream, requests: AsyncIterator[Any], peer: str) -> None:
+        try:
+            first = True
+            async for request in requests:
+                for refusal in stream.session.receive(request):
+                    log.error(
+                        "proxy %s refuses %s %s: %s",
+                        refusal.node,
+                        refusal.type_url.rpartition(".")[2],
+                        refusal.name,
+                        refusal.words,
+                    )
+                    if self.on_refusal is not None:
+                        self.on_refusal(refusal)
+                if first:
+                    log.info("proxy %s connected from %s", stream.session.node, peer)
+                    first = False
+                stream.frozen = False
+                stream.wake.set()
+                self._moved.set()
+        finally:
+            stream.open = False
+            stream.wake.set()
