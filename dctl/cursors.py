@@ -44,7 +44,7 @@ class KeyCursor:
         self._synced = False
 
     def opened(self, _: dict[str, str]) -> None:
-        """A stream from `revision` was accepted."""
+        """A stream from `revision` begins."""
         self._current.clear()
 
     def too_old(self) -> None:
@@ -100,7 +100,7 @@ class EventCursor:
         self._start = start
 
     def opened(self, metadata: dict[str, str]) -> None:
-        """A stream was accepted. What is new from now on stays so, even when it breaks at once."""
+        """A stream begins. What is new from now on stays so, even when it breaks at once."""
         if self._start == "new" and metadata.get(NEXT_SEQUENCE, "").isdigit():
             self._start = int(metadata[NEXT_SEQUENCE])
 

@@ -17,7 +17,13 @@ def core(
 ) -> Iterator[Connection]:
     """A connection to `part` of the cluster that `file` declares (default: the nearest)."""
     from dctl.clients import connect
+
+    with connect(part.capitalize(), address_of(part, file), timeout=timeout) as connection:
+        yield connection
+
+
+def address_of(part: str, file: Path | None) -> str:
+    """host:port of `part`; errors of the spec come before anything is asked."""
     from dctl.engine.cluster import open_cluster
 
-    with connect(part.capitalize(), open_cluster(file).address(part), timeout=timeout) as it:
-        yield it
+    return open_cluster(file).address(part)
