@@ -26,13 +26,13 @@ def command(file: Path | None, format: Any) -> None:
     from dctl.workspace import load_spec
 
     data = load_spec(file).data
-    emit("Cluster", _escaped(data) if format == "yaml" else data, format=format)
+    emit("Cluster", escaped(data) if format == "yaml" else data, format=format)
 
 
-def _escaped(value: Any) -> Any:
+def escaped(value: Any) -> Any:
     """Dollars doubled, so that reading the output replaces nothing."""
     if isinstance(value, dict):
-        return {key: _escaped(item) for key, item in value.items()}
+        return {key: escaped(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_escaped(item) for item in value]
+        return [escaped(item) for item in value]
     return value.replace("$", "$$") if isinstance(value, str) else value

@@ -66,7 +66,11 @@ class Envoy(CorePart):
 
 def _present(value: Any) -> Any:
     """An empty value, or true, asks for the part with its defaults."""
-    return {} if value is None or value is True else value
+    if value is None or value is True:
+        return {}
+    if value is False or isinstance(value, dict):
+        return value
+    raise ValueError("must be a mapping, or false to leave the part out")
 
 
 def _kind(value: Any) -> str:

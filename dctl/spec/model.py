@@ -16,6 +16,7 @@ from dctl.spec.types import (
     Argv,
     Flag,
     Name,
+    Named,
     Nonce,
     PackageName,
     Runtime,
@@ -66,19 +67,19 @@ class Cluster(Part):
     requires: Text = Field("", description="of dctl, such as >=0.1")
     inventory: Texts = Field((), description="files with hosts, relative to the spec")
     include: Texts = Field((), description="further specs, relative to this one")
-    hosts: dict[Name, Host] = Field({}, description='none at all: this machine, named "local"')
+    hosts: Named[Host] = Field({}, description='none at all: this machine, named "local"')
     runtime: Runtime = "process"
     core: Core = Core()
     security: Security = Security()
-    secrets: dict[Name, Secret] = Field({})
-    infra: dict[Name, Backing] = Field({})
-    services: dict[Name, Service] = Field({})
+    secrets: Named[Secret] = Field({})
+    infra: Named[Backing] = Field({})
+    services: Named[Service] = Field({})
 
 
 class Inventory(Part):
     """A file of hosts, shared by specs."""
 
-    hosts: dict[Name, Host] = Field({})
+    hosts: Named[Host] = Field({})
 
 
 class ApiFolders(Part):

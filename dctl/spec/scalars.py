@@ -1,4 +1,4 @@
-"""Scalars that remember how they were written.
+"""YAML 1.2's scalars, which here remember how they were written.
 
 YAML turns `1.10` into 1.1 and `017` into 17. Where the model wants text (an environment variable,
 a version) the writing counts, so numbers carry it; and a value that came from `${VAR}` is text
@@ -7,7 +7,18 @@ that may still become the number or the truth value that the model wants.
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Any
+
+_INTEGER = re.compile(r"[-+]?[0-9]{1,18}|0o[0-7]{1,20}|0x[0-9a-fA-F]{1,15}")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_NOT_A_NUMBER = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_WORDS = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
 
 
 class Whole(int):
@@ -34,6 +45,19 @@ class Decimal(float):
 
 class Interpolated(str):
     """Text in which `${...}` was replaced. Never shown in a message: it may be a secret."""
+
+
+def resolve(text: str) -> str | Whole | Decimal | bool | None:
+    """What an unquoted scalar means in YAML 1.2's core schema."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.fullmatch(text):
+        return Whole(int(text, 0 if text[:2] in ("0o", "0x") else 10), text)
+    if _FLOAT.fullmatch(text):
+        return Decimal(float(text), text)
+    if _NOT_A_NUMBER.fullmatch(text):
+        return Decimal(math.inf, text)
+    return text
 
 
 def plain(value: Any) -> Any:

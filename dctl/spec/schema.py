@@ -49,7 +49,7 @@ def _value(schema: dict[str, Any]) -> dict[str, Any]:
     described = {"description": shape.pop("description")} if "description" in shape else {}
     default = shape.pop("default", None)
     kind = shape.get("type")
-    if isinstance(default, _PLAIN.get(kind, ())) and default != "":
+    if isinstance(default, _PLAIN.get(str(kind), ())) and default != "":
         described["default"] = default
     if values := shape.get("patternProperties"):
         shape["patternProperties"] = {key: _value(value) for key, value in values.items()}

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from dctl.spec.problems import Path, Problem, Span, shorten
-from dctl.spec.scalars import Interpolated
 from dctl.spec.tree import Items, Node, Scalar, Table
 
 _WORDS = {
@@ -85,8 +84,9 @@ def _problem(detail: ErrorDetails, place: _Place, models: Mapping[int, type[Base
             expected = detail["ctx"]["expected"].replace("'", "")
             value = detail["input"]
             guess = ""
-            if isinstance(value, str) and not isinstance(value, Interpolated):
-                guess = did_you_mean(value, expected.replace(" or ", ", ").split(", "))
+            words = expected.replace(" or ", ", ").split(", ")
+            if len(words) > 1 and type(value) is str:  # Interpolated may be a secret
+                guess = did_you_mean(value, words)
             return Problem(place.value, f"must be {expected}{guess}", place.path)
         case kind:
             message = _WORDS.get(kind) or detail["msg"][:1].lower() + detail["msg"][1:]

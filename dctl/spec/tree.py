@@ -8,27 +8,17 @@ key and tag is found, not only the first. Scalars follow YAML 1.2's core schema 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from dctl.spec.problems import Path, Problem, Source, Span, shorten
-from dctl.spec.scalars import Decimal, Whole
+from dctl.spec.scalars import Decimal, Whole, resolve
 
 # A spec of 500 services has some 20,000 nodes in 300 KiB and is 7 levels deep.
 MAX_BYTES = 1 << 20
 MAX_NODES = 100_000  # after aliases are unfolded; long texts count for more
 MAX_DEPTH = 40
-
-_INTEGER = re.compile(r"[-+]?[0-9]{1,18}|0o[0-7]{1,20}|0x[0-9a-fA-F]{1,15}")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_NOT_A_NUMBER = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
-_WORDS = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-}
 
 
 @dataclass(slots=True, eq=False)
@@ -135,7 +125,7 @@ class _Builder:
         if depth > MAX_DEPTH:
             raise _RefusedError(span, f"is nested more than {MAX_DEPTH} levels deep")
         if event.ctag is not None:
-            self._problem(span, f'tags are not supported: remove "{shorten(str(event.tag))}"', path)
+            self._problem(span, f'tags are not supported: remove "{_tag(event)}"', path)
         if event.anchor is not None:
             self._anchors[event.anchor] = None
         node: Node
@@ -244,19 +234,6 @@ def _adopt(parent: Table | Items, child: Node) -> None:
     parent.height = max(parent.height, child.height + 1)
 
 
-def resolve(text: str) -> str | Whole | Decimal | bool | None:
-    """What an unquoted scalar means in YAML 1.2's core schema."""
-    if text in _WORDS:
-        return _WORDS[text]
-    if _INTEGER.fullmatch(text):
-        return Whole(int(text, 0 if text[:2] in ("0o", "0x") else 10), text)
-    if _FLOAT.fullmatch(text):
-        return Decimal(float(text), text)
-    if _NOT_A_NUMBER.fullmatch(text):
-        return Decimal(math.inf, text)
-    return text
-
-
 def unusable(text: str) -> str:
     """Why a text can be no value of a spec, or ""."""
     if "\0" in text:
@@ -266,6 +243,10 @@ def unusable(text: str) -> str:
     except UnicodeEncodeError:
         return "contains half a surrogate pair, which is no character"
     return ""
+
+
+def _tag(event: Any) -> str:
+    return shorten(str(event.tag).replace("tag:yaml.org,2002:", "!!"))
 
 
 def _span(source: Source, event: Any) -> Span:
@@ -296,7 +277,11 @@ def _events(source: Source) -> Iterator[Any]:
         mark = error.problem_mark or error.context_mark
         span = Span(source, mark.line, mark.column, 1) if mark else here
         words = str(error.problem or error.context).replace("'", '"')
+        if "${" in source.line(span.line):
+            words += '; between { } or [ ], "${...}" needs its quotes'
         raise _RefusedError(span, f"not valid YAML: {words}") from None
     except (ValueError, ArithmeticError) as error:
-        # What the parser lets through from Python, such as an escape beyond Unicode's end.
-        raise _RefusedError(here, f"not valid YAML: {error}") from None
+        # What the parser lets through from Python, such as for an escape beyond Unicode's end.
+        # It says only "int too large", so neither do we say more.
+        message = "not valid YAML: an escape or number after this is out of range"
+        raise _RefusedError(here, message) from error

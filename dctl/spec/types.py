@@ -10,12 +10,14 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from dctl.spec.scalars import Interpolated, plain
+from dctl.spec.scalars import plain, resolve
 from dctl.spec.units import parse_duration, parse_size
+
+T = TypeVar("T")
 
 LOOPBACK = "127.0.0.1"
 
@@ -94,30 +96,27 @@ def parse_written(value: Any) -> str:
     raise ValueError("must be text or a number")
 
 
+# Numbers and truth values are welcome as text that reads as one: that is what ${VAR} gives.
+
+
 def _whole(value: Any) -> int:
-    if isinstance(value, Interpolated) and re.fullmatch(r"[-+]?\d{1,18}", value, re.ASCII):
-        return int(value)
+    value = resolve(value) if isinstance(value, str) else value
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError("must be a whole number")
     if re.match(r"[-+]?0\d", getattr(value, "text", "")):
-        raise ValueError(f"a leading zero does not mean octal here: write {int(value)} or 0o...")
+        raise ValueError("a leading zero does not mean octal here: leave it out, or write 0o...")
     return int(value)
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, Interpolated):
-        try:
-            return float(value)
-        except ValueError:
-            raise ValueError("must be a number") from None
+    value = resolve(value) if isinstance(value, str) else value
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("must be a number")
     return float(value)
 
 
 def _flag(value: Any) -> bool:
-    if isinstance(value, Interpolated) and value in ("true", "false"):
-        return value == "true"
+    value = resolve(value) if isinstance(value, str) else value
     if not isinstance(value, bool):
         raise ValueError("must be true or false (in YAML 1.2, yes and on are text)")
     return value
@@ -210,7 +209,9 @@ def _ssh(value: Any) -> SshTarget:
     if match is None:
         raise ValueError("must be [user@]host[:port], such as deploy@10.0.0.11")
     user, host, port = match.groups()
-    return SshTarget(host.strip("[]"), user or "", _port(int(port)) if port else 0)
+    if port and not 1 <= int(port) <= 65535:
+        raise ValueError("the port must be between 1 and 65535")
+    return SshTarget(host.strip("[]"), user or "", int(port or 0))
 
 
 def parse_selector(value: Any) -> Selector:
@@ -267,13 +268,19 @@ def _match(value: Any, pattern: str, words: str) -> str:
 
 def _texts(value: Any) -> Any:
     """One text stands for a list of one."""
-    return [value] if isinstance(value, str) else value
+    if isinstance(value, list):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("must be a text or a list of texts")
+    return [value]
 
 
 def _argv(value: Any) -> Any:
     """One text is a command line, split as a shell would split it; no shell ever runs it."""
-    if not isinstance(value, str):
+    if isinstance(value, list):
         return value
+    if not isinstance(value, str):
+        raise ValueError("must be a command line, or a list of a program and its arguments")
     try:
         return shlex.split(value)
     except ValueError as error:
@@ -284,6 +291,13 @@ def _settings(value: Any) -> Any:
     if not isinstance(value, dict):
         raise ValueError("must be a mapping of the service's own settings")
     return plain(value)
+
+
+def _without_extensions(value: Any) -> Any:
+    """`x-...` keys are ignored where keys are names, as they are beside fixed keys."""
+    if not isinstance(value, dict):
+        return value
+    return {key: item for key, item in value.items() if not key.startswith("x-")}
 
 
 def _schema(**schema: Any) -> WithJsonSchema:
@@ -319,6 +333,7 @@ Argv = Annotated[
     _schema(anyOf=[_STRING, {"type": "array", "items": _STRING}]),
 ]
 Settings = Annotated[dict[str, Any], BeforeValidator(_settings), _schema(type="object")]
+Named = Annotated[dict[Name, T], BeforeValidator(_without_extensions)]
 Integer = Annotated[int, BeforeValidator(_whole), _schema(type="integer")]
 Flag = Annotated[bool, BeforeValidator(_flag), _schema(type="boolean")]
 Count = Annotated[int, BeforeValidator(_count), _schema(type="integer", minimum=0, maximum=1000)]

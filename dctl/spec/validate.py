@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import graphlib
 import os.path
+import pathlib
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from dctl import __version__
-from dctl.spec.problems import Problem, format_path, shorten
+from dctl.spec.problems import Path, Problem, format_path, shorten
 from dctl.spec.scalars import Interpolated
 from dctl.spec.translate import did_you_mean, value_span
 from dctl.spec.tree import Entry, Items, Node, Scalar, Table
@@ -31,7 +31,7 @@ _WILDCARDS = ("0.0.0.0", "::")
 _CORE_NEEDS = {"blueprint": "nats", "catalyst": "nats", "fuse": "blueprint", "envoy": "fuse"}
 
 
-def check(tree: Table, workspace: Path) -> Iterator[Problem]:
+def check(tree: Table, workspace: pathlib.Path) -> Iterator[Problem]:
     """Everything that is wrong between the values of a spec; `run` paths start at `workspace`."""
     view = View(tree)
     yield from _version(tree)
@@ -96,7 +96,7 @@ def _one_of_each(view: View) -> Iterator[Problem]:
             yield from _one_of(health, ONE_OF["Health"], (*workload.path, "health"))
 
 
-def _one_of(entry: Entry, keys: tuple[str, ...], path: tuple[str | int, ...]) -> Iterator[Problem]:
+def _one_of(entry: Entry, keys: tuple[str, ...], path: Path) -> Iterator[Problem]:
     if not isinstance(entry.node, Table):
         return
     given = [key for key in keys if not _absent(get(entry.node, key))]
@@ -191,7 +191,7 @@ def _jumps(view: View) -> Iterator[Problem]:
             yield Problem(node.span, f"jumps in a circle: {circle}", ("hosts", name, "via"))
 
 
-def _folders(view: View, workspace: Path) -> Iterator[Problem]:
+def _folders(view: View, workspace: pathlib.Path) -> Iterator[Problem]:
     for name, entry in entries(view.tree, "services").items():
         run = text(entry.node, "run")
         if run:
@@ -220,7 +220,7 @@ def _folders(view: View, workspace: Path) -> Iterator[Problem]:
 def _outside(path: str) -> str:
     return (
         "must be a path inside the workspace, relative to its root"
-        if os.path.isabs(path) or ".." in Path(path).parts
+        if os.path.isabs(path) or ".." in pathlib.PurePath(path).parts
         else ""
     )
 
@@ -270,7 +270,7 @@ def _routes(view: View) -> Iterator[Problem]:
             prefix = text(route, "prefix")
             if prefix is None:
                 continue
-            headers = tuple(sorted((p, str(s.value)) for p, s in _all(get(route, "headers"))))
+            headers = tuple(sorted((p, str(s.value)) for p, s in scalars(get(route, "headers"))))
             match = (prefix, text(route, "host") or "", _absent(get(route, "grpc")), headers)
             if match in first:
                 span = entries(route)["prefix"].node.span
@@ -282,7 +282,7 @@ def _routes(view: View) -> Iterator[Problem]:
             yield from _port_name(health, ports, (*workload.path, "health"))
 
 
-def _port_name(node: Node, ports: object, path: tuple[str | int, ...]) -> Iterator[Problem]:
+def _port_name(node: Node, ports: object, path: Path) -> Iterator[Problem]:
     port = text(node, "port")
     known = list(ports) if isinstance(ports, dict) else []
     if port is not None and port not in known:
@@ -290,17 +290,18 @@ def _port_name(node: Node, ports: object, path: tuple[str | int, ...]) -> Iterat
         yield Problem(scalar.span, _no_such("port", port, known, scalar), (*path, "port"))
 
 
-def _all(node: Node | None) -> Iterator[tuple[tuple[str | int, ...], Scalar]]:
-    return scalars(node) if node else iter(())
-
-
 def _secrets(view: View) -> Iterator[Problem]:
     known = entries(view.tree, "secrets")
-    for path, scalar in scalars(view.tree):
+    for path, scalar in _values(view.tree):
         if isinstance(scalar.value, str) and scalar.value.startswith("secret://"):
             name = scalar.value.removeprefix("secret://")
             if name not in known:
                 yield Problem(scalar.span, _no_such("secret", name, known, scalar), path)
+
+
+def _values(tree: Table) -> Iterator[tuple[Path, Scalar]]:
+    for key, entry in entries(tree).items():
+        yield from scalars(entry.node, (key,))
 
 
 def _no_such(kind: str, name: str, known: object, node: Node) -> str:

@@ -47,17 +47,16 @@ def texts(node: Node | None, *keys: str) -> list[str]:
     ]
 
 
-def scalars(node: Node, path: Path = ()) -> Iterator[tuple[Path, Scalar]]:
-    """Every scalar below `node`, except under the top-level `x-...` keys."""
+def scalars(node: Node | None, path: Path = ()) -> Iterator[tuple[Path, Scalar]]:
+    """Every scalar below `node`, and where it is."""
     if isinstance(node, Scalar):
         yield path, node
     elif isinstance(node, Items):
         for index, item in enumerate(node.nodes):
             yield from scalars(item, (*path, index))
-    else:
+    elif isinstance(node, Table):
         for key, entry in node.entries.items():
-            if path or not key.startswith("x-"):
-                yield from scalars(entry.node, (*path, key))
+            yield from scalars(entry.node, (*path, key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +153,12 @@ class View:
 
 
 def _labels(host: Node) -> dict[str, str]:
-    labels = {}
-    for key, entry in entries(host, "labels").items():
-        if isinstance(entry.node, Scalar) and entry.node.value is not None:
-            labels[key] = parse_written(entry.node.value)
-    return labels
+    found = get(host, "labels")
+    return {
+        key: parse_written(entry.node.value)
+        for key, entry in (found.entries.items() if isinstance(found, Table) else ())
+        if isinstance(entry.node, Scalar) and entry.node.value is not None
+    }
 
 
 def _core_ports(name: str) -> dict[str, Address]:

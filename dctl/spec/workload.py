@@ -20,6 +20,7 @@ from dctl.spec.types import (
     Interval,
     Listen,
     Name,
+    Named,
     On,
     Positive,
     Range,
@@ -117,7 +118,7 @@ class Workload(Part):
     env: dict[EnvName, Written] = {}
     config: Settings = Field({}, description="merged into the service's config.yaml")
     health: Health | None = None
-    depends_on: dict[Name, Condition] = {}
+    depends_on: Named[Condition] = {}
     restart: Restart = Restart()
     update: Update = Update()
     resources: Resources = Resources()
@@ -132,9 +133,9 @@ class Service(Workload):
     image: Image | None = None
     replicas: Count = 1
     group: Text = Field("", description="the group under which it registers")
-    ports: dict[Name, Listen] = {}
+    ports: Named[Listen] = {}
     routes: tuple[Route, ...] = ()
-    volumes: dict[Name, AbsolutePath] = {}
+    volumes: Named[AbsolutePath] = {}
     files: dict[AbsolutePath, Some] = Field({}, description="target: file of the workspace")
 
 
@@ -146,5 +147,5 @@ class Backing(Workload):
     image: Image | None = None
     command: Argv = ()
     ports: tuple[Listen, ...] = ()
-    volumes: dict[Name, AbsolutePath] = {}
+    volumes: Named[AbsolutePath] = {}
     files: dict[AbsolutePath, Some] = {}

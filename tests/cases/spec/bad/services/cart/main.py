@@ -1,0 +1,1 @@
+# A service folder needs one to be a service; no case runs it.

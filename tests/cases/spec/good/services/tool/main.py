@@ -1,0 +1,1 @@
+# No case runs it.
