@@ -75,13 +75,13 @@ class Connection:
         seconds: float | None = None,
         on_open: Callable[[dict[str, str]], None],
         say: Callable[[str], None],
-        too_old: Callable[[], None] | None = None,
+        too_old: Callable[[], bool] = lambda: False,
     ) -> Iterator[R]:
         """The messages of a stream that is opened anew whenever its connection is lost.
 
         `open_stream` gets the seconds left and asks for what follows the last message it saw.
         `on_open` gets the metadata that the service sent in front of a stream, if any.
-        `too_old` makes the next stream begin elsewhere when the service does not keep anymore what
+        `too_old` is asked whether to begin elsewhere when the service does not keep anymore what
         was asked for. `say` gets what a person should know. Ends after `seconds`. A stream that
         was never accepted is an error and not tried again.
         """
@@ -111,8 +111,7 @@ class Connection:
             except grpc.RpcError as error:
                 if deadline is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                     return
-                if accepted and too_old and error.code() is grpc.StatusCode.OUT_OF_RANGE:
-                    too_old()
+                if error.code() is grpc.StatusCode.OUT_OF_RANGE and too_old():
                     continue
                 passing = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
                 if not (accepted and passing):

@@ -41,18 +41,24 @@ class KeyCursor:
         """Resume from here; 0 until the current entries have all come."""
         self._known: dict[tuple[str, str], Change] = {}
         self._current: set[tuple[str, str]] = set()
-        self._synced = False
+        self._read = self._synced = False
 
     def opened(self, _: dict[str, str]) -> None:
         """A stream from `revision` begins."""
         self._current.clear()
 
-    def too_old(self) -> None:
-        """The changes since `revision` are not kept: compare with the current entries instead."""
-        self.revision = 0
+    def too_old(self) -> bool:
+        """The changes since `revision` are not kept: compare with the current entries instead.
+
+        False when nothing was read yet: then `revision` is what somebody asked for by number.
+        """
+        if self._read:
+            self.revision = 0
+        return self._read
 
     def read(self, response: WatchResponse) -> Iterator[Change]:
         """The changes that were not seen before."""
+        self._read = True
         for event in response.events:
             if event.kind == event.KIND_SYNCED:
                 yield from self._sync(event.revision or response.revision, event.value)

@@ -209,6 +209,19 @@ def _events(
     from draft_api.core.message_broker.actors.v1 import consumer_pb2_grpc as rpc
     from draft_api.core.message_broker.actors.v1.models_pb2 import CloudEvent
 
+    from dctl.cursors import NEXT_SEQUENCE
+
+    def say(text: str) -> None:
+        click.echo(text, err=True)
+
+    def begun(metadata: dict[str, str]) -> None:
+        nonlocal first
+        cursor.opened(metadata)
+        if first and NEXT_SEQUENCE in metadata:
+            say(f"events from sequence {metadata[NEXT_SEQUENCE]} on (Ctrl-C ends)")
+        first = False
+
+    first = True
     stub = catalyst.stub(rpc.ConsumerStub)
     template = CloudEvent(type=type_, source=source)
     for response in catalyst.follow(
@@ -216,8 +229,8 @@ def _events(
             pb.ConsumeRequest(message=template, start=cursor.position()), timeout=left
         ),
         seconds=seconds,
-        on_open=cursor.opened,
-        say=lambda text: click.echo(text, err=True),
+        on_open=begun,
+        say=say,
     ):
         if cursor.read(response):
             yield response

@@ -12,7 +12,7 @@ import click
 
 from dctl.commands.core import core
 from dctl.commands.options import Seconds, output_option, spec_option, timeout_option
-from dctl.errors import NotFoundError, UsageError
+from dctl.errors import NotFoundError, UsageError, WaitTimeoutError
 
 if TYPE_CHECKING:
     from draft_api.core.registry.key_value.v1 import service_pb2_grpc as rpc
@@ -210,11 +210,17 @@ def list_(prefix: str, type_: str, file: Path | None, format: Format, timeout: f
 )
 @spec_option
 @output_option()
-@click.option("--timeout", type=Seconds(), help="End after so long [default: with Ctrl-C].")
+@click.option("--count", type=click.IntRange(1), help="End after so many.")
+@click.option(
+    "--timeout",
+    type=Seconds(),
+    help="End after so long; exit 7 if --count was not reached [default: with Ctrl-C].",
+)
 def watch(
     prefix: str,
     type_: str,
     from_revision: int,
+    count: int | None,
     file: Path | None,
     format: Format,
     timeout: float | None,
@@ -227,15 +233,21 @@ def watch(
       dctl kv watch
       dctl kv watch shop/ -o ndjson | jq -c .value
       dctl kv watch --type any --from-revision 120
+      dctl kv watch ready/cart --count 1 --timeout 30s     wait for a key
     """
     from dctl.cursors import KeyCursor
     from dctl.render.stream import print_header
 
-    cursor = KeyCursor(from_revision)
+    cursor, seen = KeyCursor(from_revision), 0
     with _store(file, _CONNECT) as (blueprint, stub):
         print_header(_STREAM, format=format)
         for change in _changes(blueprint, stub, cursor, prefix, type_, timeout):
             _print(change, format)
+            seen += change.kind != "synced"
+            if seen == count:
+                return
+    if count is not None:
+        raise WaitTimeoutError(f"{seen} of {count} changes came within {timeout:g}s")
 
 
 @contextmanager

@@ -130,24 +130,35 @@ async def running_catalyst(
     nats: str, *, max_bytes: int = 0, max_age: float = 0.0
 ) -> AsyncIterator[grpc.aio.Channel]:
     """Catalyst in this process, and a channel to it."""
-    connection = await connect(nats, name="catalyst")
-    journal = Journal(connection)
-    await journal.open(max_bytes=max_bytes, max_age=max_age, dedup_window=120.0)
+    async with (
+        serving_catalyst(nats, max_bytes=max_bytes, max_age=max_age) as address,
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        yield channel
+
+
+@contextlib.asynccontextmanager
+async def serving_catalyst(
+    nats: str, *, max_bytes: int = 0, max_age: float = 0.0
+) -> AsyncIterator[str]:
+    """Catalyst in this process; the address that it serves."""
     broker = Broker()
-    live = asyncio.Event()
-    running = asyncio.create_task(broker.run(journal, live.set))
     server = grpc.aio.server()
     producer_pb2_grpc.add_ProducerServicer_to_server(Producer(broker), server)
     consumer_pb2_grpc.add_ConsumerServicer_to_server(Consumer(broker), server)
     port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        connection = await connect(nats, name="catalyst")
+        stack.push_async_callback(connection.close)
+        journal = Journal(connection)
+        await journal.open(max_bytes=max_bytes, max_age=max_age, dedup_window=120.0)
+        live = asyncio.Event()
+        running = asyncio.create_task(broker.run(journal, live.set))
+        stack.push_async_callback(asyncio.wait, {running})
+        stack.callback(running.cancel)
+        await server.start()
+        stack.push_async_callback(server.stop, 1)
+        stack.callback(broker.close)
         await asyncio.wait_for(live.wait(), 20)
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield channel
-    finally:
-        broker.close()
-        await server.stop(1)
-        running.cancel()
-        await asyncio.wait({running})
-        await connection.close()
+        channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+        yield await stack.enter_async_context(channel)

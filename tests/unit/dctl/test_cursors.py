@@ -43,7 +43,7 @@ def test_what_went_while_nobody_looked_is_told_at_the_end_of_the_current_entries
     cursor = KeyCursor()
     cursor.opened({})
     read(cursor, (PUT, "a", 4), (PUT, "b", 5), (SYNCED, "", 5), (PUT, "c", 6), (DELETE, "c", 7))
-    cursor.too_old()
+    assert cursor.too_old()
     assert cursor.revision == 0
     cursor.opened({})
     assert read(cursor, (PUT, "a", 4), (SYNCED, "", 90)) == [("delete", "b", 90)]
@@ -54,3 +54,10 @@ def test_a_sign_of_life_moves_the_place_to_resume_from() -> None:
     cursor = KeyCursor(from_revision=5)
     list(cursor.read(pb.WatchResponse(revision=8)))
     assert cursor.revision == 8
+
+
+def test_a_revision_that_somebody_asked_for_is_not_silently_replaced() -> None:
+    cursor = KeyCursor(from_revision=5)
+    cursor.opened({})
+    assert not cursor.too_old()
+    assert cursor.revision == 5

@@ -236,3 +236,13 @@ def test_watch_ends_after_its_timeout(core: CoreStub, dctl: Dctl) -> None:
 
     core.answers["Watch"] = changes
     assert dctl("kv", "watch", "--timeout", "200ms").code == ExitCode.OK
+    outcome = dctl("kv", "watch", "--count", "1", "--timeout", "200ms")
+    assert outcome.code == ExitCode.TIMEOUT
+    assert "0 of 1 changes came within 0.2s" in outcome.err
+
+
+def test_watch_from_a_revision_that_is_not_kept_says_so(core: CoreStub, dctl: Dctl) -> None:
+    core.answers["Watch"] = refuse(grpc.StatusCode.OUT_OF_RANGE, "kept since revision 90")
+    outcome = dctl("kv", "watch", "--from-revision", "5")
+    assert outcome.code == ExitCode.ERROR
+    assert "kept since revision 90" in outcome.err
