@@ -7,6 +7,7 @@ from pathlib import Path
 import grpc
 import pytest
 from draft_api.core.message_broker.actors.v1 import consumer_pb2, consumer_pb2_grpc, models_pb2
+from draft_services.catalyst.errors import CatalystError
 from google.protobuf.any_pb2 import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -186,6 +187,15 @@ async def test_new_begins_with_what_is_stored_after_the_call_was_accepted(
         assert await consumer.until(1) == ["after"]
 
 
+async def test_an_accepted_consumer_is_told_where_it_stands(channel: grpc.aio.Channel) -> None:
+    """So that one whose connection breaks before its first event can begin again from there."""
+    await produce(channel, events(3))
+    for start, position in [(None, "4"), (ALL, "1"), (StartPosition(sequence=2), "2")]:
+        async with consuming(channel, start=start) as consumer:
+            metadata = await consumer.call.initial_metadata()
+            assert dict(metadata or ())["draft-next-sequence"] == position
+
+
 async def test_replay_begins_where_it_is_told_to(channel: grpc.aio.Channel) -> None:
     await produce(channel, events(600, prefix="old"))
     moment = Timestamp()
@@ -317,6 +327,37 @@ async def test_a_full_log_refuses_new_events_and_keeps_the_old_ones(nats: Nats) 
         assert all("full" in error.message for error in refused)
         async with consuming(channel, start=ALL) as consumer:
             assert await consumer.until(len(stored)) == stored
+
+
+async def test_what_has_expired_is_not_skipped_in_silence(nats: Nats) -> None:
+    """By sequence that is an error; `all` is what is kept."""
+    async with running_catalyst(nats.url, max_age=1.0) as channel:
+        await produce(channel, events(5))
+        async with asyncio.timeout(20):
+            while True:
+                if await first_kept(channel) > 1:
+                    break
+                await asyncio.sleep(0.05)
+        await produce(channel, [event("young")])
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async with consuming(channel, start=StartPosition(sequence=1)) as consumer:
+                await consumer.until(1)
+        assert caught.value.code() is grpc.StatusCode.OUT_OF_RANGE
+        async with consuming(channel, start=ALL) as consumer:
+            assert await consumer.until(1) == ["young"]
+
+
+async def first_kept(channel: grpc.aio.Channel) -> int:
+    """The sequence with which `all` begins."""
+    async with consuming(channel, start=ALL) as consumer:
+        metadata = await consumer.call.initial_metadata()
+        return int(dict(metadata or ())["draft-next-sequence"])
+
+
+async def test_a_limit_beyond_the_engines_own_is_refused_with_both_names(nats: Nats) -> None:
+    with pytest.raises(CatalystError, match=r"catalyst\.max_store: .*core\.nats\.max_store"):
+        async with running_catalyst(nats.url, max_bytes=1 << 40):
+            pass
 
 
 async def test_what_is_not_served_yet_says_so(channel: grpc.aio.Channel) -> None:

@@ -160,5 +160,4 @@ async def serving_catalyst(
         stack.push_async_callback(server.stop, 1)
         stack.callback(broker.close)
         await asyncio.wait_for(live.wait(), 20)
-        channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
-        yield await stack.enter_async_context(channel)
+        yield f"127.0.0.1:{port}"

@@ -40,8 +40,18 @@ class Journal:
 
     async def open(self, *, max_bytes: int, max_age: float, dedup_window: float) -> None:
         """Create the stream, or bring its limits up to date. Full means refused: back-pressure."""
-        with _translated():
-            await self._log.open(max_bytes=max_bytes, max_age=max_age, dedup_window=dedup_window)
+        if max_age:
+            dedup_window = min(dedup_window, max_age)  # the engine allows no longer one
+        try:
+            with _translated():
+                await self._log.open(
+                    max_bytes=max_bytes, max_age=max_age, dedup_window=dedup_window
+                )
+        except LogFull as error:
+            raise CatalystError(
+                f"catalyst.max_store: the engine has less than {max_bytes} bytes to give; "
+                "lower it, or raise the engine's own limit (core.nats.max_store)"
+            ) from error
 
     async def append(self, batch: Sequence[Event]) -> list[int]:
         """Stores events in order; returns their sequences once all are on disk.

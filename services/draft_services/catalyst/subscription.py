@@ -41,7 +41,7 @@ class Subscription:
     @property
     def position(self) -> int:
         """The sequence to go on from, were this consumer to begin again."""
-        return self._position
+        return self._ahead[0].sequence if self._ahead else self._position
 
     async def next(self, limit: int, max_bytes: int) -> list[StoredEvent]:
         """Waits for at least one event; brings more only if they are there already."""
