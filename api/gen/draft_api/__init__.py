@@ -1,1 +1,1 @@
-"""Python code of the protos under api, written by `dctl api build`: do not edit."""
+"""Python code generated from protos by `dctl api build`."""
