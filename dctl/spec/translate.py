@@ -85,7 +85,7 @@ def _problem(detail: ErrorDetails, place: _Place, models: Mapping[int, type[Base
             value = detail["input"]
             guess = ""
             words = expected.replace(" or ", ", ").split(", ")
-            if len(words) > 1 and type(value) is str:  # Interpolated may be a secret
+            if len(words) > 1 and isinstance(value, str):
                 guess = did_you_mean(value, words)
             return Problem(place.value, f"must be {expected}{guess}", place.path)
         case kind:

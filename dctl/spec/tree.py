@@ -217,7 +217,7 @@ class _Builder:
             raise _RefusedError(span, f'anchor "{shorten(name)}" contains itself', path)
         self._count(node.weight, span)
         if depth + node.height - 1 > MAX_DEPTH:
-            raise _RefusedError(span, f"is nested more than {MAX_DEPTH} levels deep", path)
+            raise _RefusedError(span, f"is nested more than {MAX_DEPTH} levels deep")
         return node
 
     def _count(self, weight: int, span: Span) -> None:

@@ -93,7 +93,7 @@ def test_a_merge_key_gives_way_to_what_is_written_beside_it() -> None:
     services = good("extensions-and-anchors").cluster.services
 
     assert list(services) == ["one", "two"]
-    assert (services["one"].replicas, services["two"].replicas) == (1, 2)
+    assert (services["one"].replicas, services["two"].replicas) == (5, 2)
     assert services["two"].restart.when == "always"
 
 
@@ -116,6 +116,15 @@ def test_what_cannot_be_read_is_a_problem_of_the_spec(tmp_path: Path, name: str)
         load(tmp_path / name)
     assert len(caught.value.problems) == 1
     assert ":1:1: cannot be read: " in caught.value.problems[0]
+
+
+@pytest.mark.parametrize("value", ["\udcff", "a\0b"])
+def test_a_variable_that_is_no_text_is_refused(tmp_path: Path, value: str) -> None:
+    file = tmp_path / "cluster.yaml"
+    file.write_text("name: ${A}\n")
+    with pytest.raises(SpecError) as caught:
+        load(file, env={"A": value})
+    assert any("cluster.yaml:1:7: name: A contains" in p for p in caught.value.problems)
 
 
 def test_an_endless_file_is_refused() -> None:
