@@ -1,0 +1,35 @@
+"""What a service imports: `from chassis import Chassis`.
+
+app.py           Chassis: declares what a service is, runs it, ends it in order
+config.py        settings from a YAML file and DRAFT_* variables, typed and strict
+server.py        make_server(): the one way to build a gRPC server, with health and reflection
+interceptor.py   what every call passes: errors to statuses, one line in the debug log
+registration.py  the process in the registry: Initialize, Synchronize, Finalize
+publishing.py    what a registered service tells the cluster: its descriptors and its routes
+discovery.py     channels to other services, by name, through the registry
+clients.py       addresses and channels; light, and used by dctl too
+lifecycle.py     opened in order, closed in reverse, every step bounded
+logs.py          structured logs        errors.py   what goes wrong, as one tree
+testing.py       a service inside a test, on real gRPC
+
+Nothing heavy is imported until it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chassis.app import Chassis
+    from chassis.errors import ChassisError
+
+__all__ = ["Chassis", "ChassisError"]
+
+_HOMES = {"Chassis": "chassis.app", "ChassisError": "chassis.errors"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

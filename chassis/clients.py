@@ -1,0 +1,72 @@
+"""Addresses and channels: all that a client needs. Light, so that dctl uses it too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import grpc
+
+MAX_MESSAGE = 8 << 20
+"""Bytes of the largest message that our clients and servers take: a page of a list may hold many
+values of 1 MiB."""
+
+OPTIONS: Sequence[tuple[str, Any]] = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.max_send_message_length", MAX_MESSAGE),
+    # A peer that vanished without a word (power cut, SIGSTOP) is noticed within 15 s.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # A service that is being restarted is back within a second; gRPC would wait up to 2 minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # The proxy of the environment is for the web, not for the next process.
+    ("grpc.enable_http_proxy", 0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where something listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The same as an URL, as clients of the Go framework write it."""
+        return f"http://{self}"
+
+
+def parse_address(text: str) -> Address:
+    """`host:port` or `http://host:port`, IPv6 in brackets; raises ValueError that says which."""
+    rest = text.strip().removeprefix("http://").rstrip("/")
+    host, colon, port = rest.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not colon or not bare or not port.isdecimal() or not 0 <= int(port) <= 65535:
+        raise ValueError(f'"{text}" is no address: write host:port or http://host:port')
+    return Address(bare, int(port))
+
+
+def connect(address: str | Address) -> grpc.aio.Channel:
+    """An asyncio channel to `address`. It connects when it is used."""
+    import grpc
+
+    return grpc.aio.insecure_channel(_target(address), options=OPTIONS)
+
+
+def connect_sync(address: str | Address) -> grpc.Channel:
+    """The same for code without a loop."""
+    import grpc
+
+    return grpc.insecure_channel(_target(address), options=OPTIONS)
+
+
+def _target(address: str | Address) -> str:
+    return str(parse_address(address) if isinstance(address, str) else address)

@@ -1,0 +1,70 @@
+"""What goes wrong, as one tree.
+
+`ConfigError` and its like end a start with one line. `RpcError` and its children are for
+servicers: raised in a call, they become its status; anything else becomes INTERNAL, logged here
+and not told to the caller.
+"""
+
+from __future__ import annotations
+
+import grpc
+
+
+class ChassisError(Exception):
+    """Root of all; its text says what is wrong, where, and what to do."""
+
+
+class ConfigError(ChassisError):
+    """The configuration cannot be used."""
+
+
+class BindError(ChassisError):
+    """The address to serve on is taken or not ours."""
+
+
+class RpcError(ChassisError):
+    """A call that ends with a status other than OK."""
+
+    code: grpc.StatusCode = grpc.StatusCode.UNKNOWN
+
+
+class InvalidArgument(RpcError):  # noqa: N818 - named like the status that it becomes
+    """The request is wrong; the text names the field."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+
+
+class NotFound(RpcError):  # noqa: N818
+    """What the request names is not there."""
+
+    code = grpc.StatusCode.NOT_FOUND
+
+
+class AlreadyExists(RpcError):  # noqa: N818
+    """What the request would make is there already."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+
+
+class FailedPrecondition(RpcError):  # noqa: N818
+    """Not in this state; trying again will not help by itself."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class PermissionDenied(RpcError):  # noqa: N818
+    """The caller is known and may not."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+
+
+class Unauthenticated(RpcError):  # noqa: N818
+    """The caller is not known."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+
+
+class Unavailable(RpcError):  # noqa: N818
+    """Not now; trying again will help."""
+
+    code = grpc.StatusCode.UNAVAILABLE

@@ -1,0 +1,108 @@
+"""make_server(): the one way to build a gRPC server. Health and reflection are always on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from chassis.clients import MAX_MESSAGE, Address
+from chassis.errors import BindError, ChassisError
+from chassis.interceptor import CallInterceptor
+
+OPTIONS: Sequence[tuple[str, Any]] = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.max_send_message_length", MAX_MESSAGE),
+    # Two processes on one port would share connections and differ in state.
+    ("grpc.so_reuseport", 0),
+    # Clients ping every 10 s; by default a server sends those away (too_many_pings).
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+
+
+class Server:
+    """A gRPC server, its health, and the names of what it serves."""
+
+    def __init__(self, server: grpc.aio.Server, address: Address, names: Sequence[str]) -> None:
+        self.address = address
+        self.services = tuple(names)
+        self._server = server
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection(
+            (*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+        )
+
+    async def start(self) -> None:
+        """Listen, and say so: SERVING for the server as a whole and each service."""
+        await self.set_serving(False)
+        await self._server.start()
+        await self.set_serving(True)
+
+    async def set_serving(self, serving: bool) -> None:
+        """What health answers from now on; it does not stop any call."""
+        states = health_pb2.HealthCheckResponse
+        state = states.SERVING if serving else states.NOT_SERVING
+        for name in ("", *self.services):
+            await self._health.set(name, state)
+
+    async def stop(self, grace: float) -> None:
+        """Take no more calls; give those that run `grace` seconds."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace)
+
+
+def make_server(
+    servicers: Iterable[object],
+    address: Address,
+    *,
+    handlers: Iterable[grpc.GenericRpcHandler[Any, Any]] = (),
+) -> Server:
+    """A server for `servicers` that is bound to `address` (port 0: any) and not yet started.
+
+    Raises BindError when the address is taken, ChassisError for what is no servicer.
+    """
+    server = grpc.aio.server(interceptors=[CallInterceptor()], options=OPTIONS)
+    names: list[str] = []
+    for servicer in servicers:
+        adder_of(servicer)(servicer, _Recorder(server, names))
+    server.add_generic_rpc_handlers(tuple(handlers))
+    try:
+        port = server.add_insecure_port(str(address))
+    except RuntimeError:
+        port = 0
+    if not port:
+        raise BindError(f"cannot listen on {address}: it is taken, or not an address of this host")
+    return Server(server, Address(address.host, port), names)
+
+
+def adder_of(servicer: object) -> Callable[..., None]:
+    """The generated `add_XServicer_to_server` beside the base class XServicer of `servicer`."""
+    for base in type(servicer).__mro__:
+        module = sys.modules.get(base.__module__)
+        if adder := getattr(module, f"add_{base.__name__}_to_server", None):
+            assert callable(adder)
+            return adder
+    raise ChassisError(
+        f"{type(servicer).__name__} is no servicer: derive it from the generated ...Servicer class"
+    )
+
+
+class _Recorder:
+    """Takes the place of the server in a generated adder, to learn the service's full name."""
+
+    def __init__(self, server: grpc.aio.Server, names: list[str]) -> None:
+        self._server = server
+        self._names = names
+
+    def add_generic_rpc_handlers(self, handlers: Any) -> None:
+        self._server.add_generic_rpc_handlers(handlers)
+
+    def add_registered_method_handlers(self, name: str, handlers: Any) -> None:
+        self._names.append(name)
+        self._server.add_registered_method_handlers(name, handlers)  # type: ignore[attr-defined]
