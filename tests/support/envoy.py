@@ -31,12 +31,12 @@ def free_port() -> int:
 
 
 class Envoy:
-    """One proxy. `listen` is where Fuse is to put the ingress."""
+    """One proxy. `listen` is the port where Fuse puts the ingress."""
 
-    def __init__(self, folder: Path, xds_port: int, node: str = "envoy-test") -> None:
+    def __init__(self, folder: Path, xds_port: int, listen: int, node: str = "envoy-test") -> None:
         self.folder = folder
         self.node = node
-        self.listen = free_port()
+        self.listen = listen
         self.admin = free_port()
         self._xds_port = xds_port
         self._process: subprocess.Popen[bytes] | None = None
@@ -117,9 +117,11 @@ class Envoy:
 
 
 @contextlib.contextmanager
-def running_envoy(folder: Path, xds_port: int, node: str = "envoy-test") -> Iterator[Envoy]:
+def running_envoy(
+    folder: Path, xds_port: int, listen: int, node: str = "envoy-test"
+) -> Iterator[Envoy]:
     """A started proxy, stopped whatever happens."""
-    envoy = Envoy(folder, xds_port, node)
+    envoy = Envoy(folder, xds_port, listen, node)
     try:
         envoy.start()
         yield envoy

@@ -25,7 +25,7 @@ _PATH = re.compile(r"/[\x21\x22\x24-\x3e\x40-\x7e]*")  # visible ASCII without #
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-class InvalidRoute(ValueError):
+class InvalidRouteError(ValueError):
     """A Route message breaks a rule: which field, and how."""
 
     def __init__(self, field: str, reason: str) -> None:
@@ -73,7 +73,7 @@ class Route:
 
 
 def parse(message: networking.Route) -> Route:
-    """The checked route, or InvalidRoute naming the first field that is wrong."""
+    """The checked route, or InvalidRouteError naming the first field that is wrong."""
     match = message.match
     return Route(
         name=parse_name(message.name),
@@ -91,13 +91,13 @@ def parse(message: networking.Route) -> Route:
 def parse_name(name: str) -> str:
     """A route's name, checked as a key of Blueprint."""
     if not name:
-        raise InvalidRoute("name", "empty; a route needs a unique name")
+        raise InvalidRouteError("name", "empty; a route needs a unique name")
     if name != name.strip():
-        raise InvalidRoute("name", f"{name!r} has white space around it; remove it")
+        raise InvalidRouteError("name", f"{name!r} has white space around it; remove it")
     if _CONTROL.search(name):
-        raise InvalidRoute("name", f"{name!r} has a control character; remove it")
+        raise InvalidRouteError("name", f"{name!r} has a control character; remove it")
     if len(name.encode()) > MAX_NAME_BYTES:
-        raise InvalidRoute("name", f"longer than {MAX_NAME_BYTES} bytes; shorten it")
+        raise InvalidRouteError("name", f"longer than {MAX_NAME_BYTES} bytes; shorten it")
     return name
 
 
@@ -111,17 +111,19 @@ def parse_address(address: str) -> Endpoint:
 
 def _prefix(prefix: str) -> str:
     if not prefix:
-        raise InvalidRoute("match.prefix", 'empty; "/" matches every path')
+        raise InvalidRouteError("match.prefix", 'empty; "/" matches every path')
     if not prefix.startswith("/"):
-        raise InvalidRoute("match.prefix", f'{prefix!r} has to begin with "/"')
+        raise InvalidRouteError("match.prefix", f'{prefix!r} has to begin with "/"')
     if not _PATH.fullmatch(prefix):
-        raise InvalidRoute("match.prefix", f'{prefix!r} has to be plain ASCII without "?" or "#"')
+        raise InvalidRouteError(
+            "match.prefix", f'{prefix!r} has to be plain ASCII without "?" or "#"'
+        )
     return prefix
 
 
 def _rewrite_prefix(prefix: str) -> str:
     if prefix and not _PATH.fullmatch(prefix):
-        raise InvalidRoute(
+        raise InvalidRouteError(
             "rewrite_prefix", f'{prefix!r} has to be a path: "/", then ASCII without "?" or "#"'
         )
     return prefix
@@ -138,8 +140,8 @@ def _host_pattern(host: str) -> str:
         return pattern
     bare, _, port = pattern.rpartition(":")
     if port.isdigit() and _HOST_PATTERN.fullmatch(bare):
-        raise InvalidRoute("match.host", f"{host!r} has a port; name only the host: {bare!r}")
-    raise InvalidRoute(
+        raise InvalidRouteError("match.host", f"{host!r} has a port; name only the host: {bare!r}")
+    raise InvalidRouteError(
         "match.host", f'{host!r} is no host; use a name, "*.example.com", "example.*" or nothing'
     )
 
@@ -151,9 +153,9 @@ def _headers(match: networking.RouteMatch) -> tuple[tuple[str, str], ...]:
     for field, header in wanted:
         key = header.key.lower()
         if not _HEADER_KEY.fullmatch(key):
-            raise InvalidRoute(f"{field}.key", f"{header.key!r} is no header name")
+            raise InvalidRouteError(f"{field}.key", f"{header.key!r} is no header name")
         if _CONTROL.search(header.value):
-            raise InvalidRoute(f"{field}.value", f"{header.value!r} has a control character")
+            raise InvalidRouteError(f"{field}.value", f"{header.value!r} has a control character")
         found.append((key, header.value))
     return tuple(sorted(found))
 
@@ -169,13 +171,13 @@ def _upstream(message: networking.Route) -> Upstream:
         if is_set
     ]
     if not given:
-        raise InvalidRoute("endpoint", "missing; set one of endpoint, endpoints, service")
+        raise InvalidRouteError("endpoint", "missing; set one of endpoint, endpoints, service")
     if len(given) > 1:
-        raise InvalidRoute(given[0], f"set together with {given[1]}; keep one of them")
+        raise InvalidRouteError(given[0], f"set together with {given[1]}; keep one of them")
     if message.service:
         service = message.service
         if service != service.strip() or _CONTROL.search(service):
-            raise InvalidRoute("service", f"{service!r} is no service name")
+            raise InvalidRouteError("service", f"{service!r} is no service name")
         return Upstream(service, (), message.enable_http2)
     if message.HasField("endpoint"):
         endpoints: tuple[tuple[Endpoint, int], ...] = (
@@ -190,12 +192,12 @@ def _weighted(message: networking.Route) -> tuple[tuple[Endpoint, int], ...]:
     weights: dict[Endpoint, int] = {}
     for i, weighted in enumerate(message.endpoints):
         if not weighted.HasField("endpoint"):
-            raise InvalidRoute(f"endpoints[{i}].endpoint", "missing; set its host and port")
+            raise InvalidRouteError(f"endpoints[{i}].endpoint", "missing; set its host and port")
         endpoint = _endpoint(weighted.endpoint, f"endpoints[{i}].endpoint")
         weights[endpoint] = weights.get(endpoint, 0) + weighted.weight
     total = sum(weights.values())
     if not 0 < total <= MAX_WEIGHT:
-        raise InvalidRoute(
+        raise InvalidRouteError(
             "endpoints", f"the weights add up to {total}; it has to be 1 to {MAX_WEIGHT}"
         )
     in_order = sorted(weights.items(), key=lambda item: (item[0].host, item[0].port))
@@ -205,15 +207,15 @@ def _weighted(message: networking.Route) -> tuple[tuple[Endpoint, int], ...]:
 def _endpoint(endpoint: networking.Endpoint, field: str) -> Endpoint:
     host = endpoint.host.lower()
     if not host:
-        raise InvalidRoute(f"{field}.host", "empty; set a name or an IP address")
+        raise InvalidRouteError(f"{field}.host", "empty; set a name or an IP address")
     if _is_ip_address(host):
         host = host.strip("[]")
     elif not _HOST_NAME.fullmatch(host) or _looks_like_ipv4(host):
-        raise InvalidRoute(
+        raise InvalidRouteError(
             f"{field}.host", f"{endpoint.host!r} is neither a name nor an IP address"
         )
     if not 1 <= endpoint.port <= 65535:
-        raise InvalidRoute(f"{field}.port", f"{endpoint.port} is not a port; use 1 to 65535")
+        raise InvalidRouteError(f"{field}.port", f"{endpoint.port} is not a port; use 1 to 65535")
     return Endpoint(host, endpoint.port)
 
 
@@ -222,7 +224,7 @@ def _timeout(message: networking.Route) -> float | None:
         return None
     seconds = message.timeout.seconds + message.timeout.nanos / 1e9
     if not 0 <= seconds <= MAX_TIMEOUT_SECONDS:
-        raise InvalidRoute("timeout", f"{seconds:g} s; use 0 (no limit) to a year")
+        raise InvalidRouteError("timeout", f"{seconds:g} s; use 0 (no limit) to a year")
     return seconds
 
 

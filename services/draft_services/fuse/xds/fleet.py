@@ -51,7 +51,7 @@ class Fleet:
 
     def handler(self) -> grpc.GenericRpcHandler:
         """The aggregated discovery service, to be added to a gRPC server."""
-        method = grpc.stream_stream_rpc_method_handler(
+        method: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
             self._serve,
             request_deserializer=message(REQUEST).FromString,
             response_serializer=lambda response: response.SerializeToString(),
@@ -69,11 +69,11 @@ class Fleet:
         for stream in self._streams:
             stream.wake.set()
 
-    async def settle(self, timeout: float) -> Settlement:
+    async def settle(self, patience: float) -> Settlement:
         """Wait until each proxy has accepted the published snapshot or one refuses a part of it;
-        for at most `timeout` seconds. One caller at a time."""
+        for at most `patience` seconds. One caller at a time."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(patience):
                 while not self._is_decided():
                     self._moved.clear()
                     await self._moved.wait()

@@ -1,0 +1,139 @@
+"""NetworkingService."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, NoReturn
+
+import grpc
+from draft_api.core.control_plane.networking.v1 import service_pb2 as pb
+from draft_api.core.control_plane.networking.v1.service_pb2_grpc import NetworkingServiceServicer
+
+from draft_services.fuse.blueprint import Blueprint, BlueprintError
+from draft_services.fuse.mirror import Mirror
+from draft_services.fuse.publisher import Follower, Outcome, Publisher
+from draft_services.fuse.routes import InvalidRouteError, parse, parse_name
+
+log = logging.getLogger(__name__)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+# Trailing metadata: the proxies that have not answered, separated by commas.
+BEHIND = "draft-proxies-behind"
+
+# From the write to its outcome: the watch, a group before this one, and two waits for a frozen
+# proxy take less. Longer means that the watch is broken.
+OUTCOME_TIMEOUT = 8.0
+
+# Callers come right after a start, when reading takes a moment.
+LOADING_TIMEOUT = 3.0
+
+
+class NetworkingRpc(NetworkingServiceServicer):
+    """Writes routes to Blueprint, and says what became of them at the proxies."""
+
+    def __init__(self, blueprint: Blueprint, mirror: Mirror, publisher: Publisher) -> None:
+        self._blueprint = blueprint
+        self._mirror = mirror
+        self._publisher = publisher
+
+    async def AddRoute(self, request: pb.AddRouteRequest, context: Context) -> pb.AddRouteResponse:
+        route = request.route
+        try:
+            parse(route)
+        except InvalidRouteError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        await self._needs_mirror(context)
+        before = self._mirror.route(route.name)
+        with self._publisher.following(route.name) as follower:
+            try:
+                revision = await self._blueprint.put_route(route)
+            except BlueprintError as error:
+                await _abort(context, error)
+            outcome = await self._outcome(follower, revision, context)
+        if outcome.refused:
+            await self._take_back(route.name, before, revision)
+            await context.abort(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"route {route.name!r}: a proxy refuses it, and what served before goes on serving:"
+                f" {outcome.refused}",
+            )
+        _name_behind(context, outcome)
+        return pb.AddRouteResponse(code=pb.OK)
+
+    async def ListRoutes(
+        self, request: pb.ListRoutesRequest, context: Context
+    ) -> pb.ListRoutesResponse:
+        await self._needs_mirror(context)
+        return pb.ListRoutesResponse(routes=self._mirror.routes())
+
+    async def DeleteRoute(
+        self, request: pb.DeleteRouteRequest, context: Context
+    ) -> pb.DeleteRouteResponse:
+        try:
+            name = parse_name(request.name)
+        except InvalidRouteError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        await self._needs_mirror(context)
+        was_there = self._mirror.has_route(name)
+        with self._publisher.following(name) as follower:
+            try:
+                revision = await self._blueprint.delete_route(name)
+            except BlueprintError as error:
+                await _abort(context, error)
+            # What was not there does not go, and nothing would be heard of it.
+            outcome = await self._outcome(follower, revision, context) if was_there else Outcome()
+        if outcome.refused:
+            await context.abort(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"route {name!r} is deleted, but a proxy goes on serving it: {outcome.refused}",
+            )
+        _name_behind(context, outcome)
+        return pb.DeleteRouteResponse(code=pb.DELETE_ROUTE_OK)
+
+    async def _needs_mirror(self, context: Context) -> None:
+        try:
+            async with asyncio.timeout(LOADING_TIMEOUT):
+                await self._mirror.loaded()
+        except TimeoutError:
+            await context.abort(
+                grpc.StatusCode.UNAVAILABLE,
+                "Fuse has not read its routes from Blueprint yet; is Blueprint up?",
+            )
+
+    async def _outcome(self, follower: Follower, revision: int, context: Context) -> Outcome:
+        try:
+            async with asyncio.timeout(OUTCOME_TIMEOUT):
+                return await follower.outcome(revision)
+        except TimeoutError:
+            await context.abort(
+                grpc.StatusCode.UNAVAILABLE,
+                "the change is stored, but Fuse does not hear from Blueprint; the proxies get it "
+                "once it does",
+            )
+            raise AssertionError("abort returned") from None
+
+    async def _take_back(self, name: str, before: pb.Route | None, revision: int) -> None:
+        """Undo a write, unless somebody has written since."""
+        try:
+            if before is None:
+                await self._blueprint.delete_route(name, expected=revision)
+            else:
+                await self._blueprint.put_route(before, expected=revision)
+        except BlueprintError as error:
+            log.error("route %r stays stored though a proxy refuses it: %s", name, error)
+
+
+async def _abort(context: Context, error: BlueprintError) -> NoReturn:
+    away = error.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+    code = grpc.StatusCode.UNAVAILABLE if away else error.code
+    advice = "; what is served stays as it is, try again" if away else ""
+    await context.abort(code, f"{error}{advice}")
+    raise AssertionError("abort returned")
+
+
+def _name_behind(context: Context, outcome: Outcome) -> None:
+    if outcome.behind:
+        names = ",".join(outcome.behind).encode("ascii", "replace").decode()
+        context.set_trailing_metadata(((BEHIND, names),))

@@ -1,0 +1,59 @@
+"""Fuse's parts, put together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import grpc
+
+from draft_services.fuse.blueprint import Blueprint, BlueprintError
+from draft_services.fuse.mirror import Mirror
+from draft_services.fuse.publisher import Publisher
+from draft_services.fuse.rpc import NetworkingRpc
+from draft_services.fuse.settings import Settings
+from draft_services.fuse.xds.fleet import Fleet
+
+log = logging.getLogger(__name__)
+
+
+class Fuse:
+    """One Fuse node. `url` is where others reach it, `blueprint` a channel to Blueprint."""
+
+    def __init__(self, settings: Settings, *, blueprint: grpc.aio.Channel, url: str) -> None:
+        self._url = url
+        self._fleet = Fleet()
+        self._publisher = Publisher(self._fleet, settings.ingress, settings.cors_origins)
+        self._blueprint = Blueprint(blueprint)
+        self._mirror = Mirror(self._blueprint, self._publisher, self._announce)
+        self.servicer = NetworkingRpc(self._blueprint, self._mirror, self._publisher)
+        self.xds = self._fleet.handler()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Keep the proxies at what Blueprint says until `stop`; raises what a part fails with."""
+        parts = [
+            asyncio.create_task(self._mirror.follow()),
+            asyncio.create_task(self._publish()),
+        ]
+        waiting = asyncio.create_task(stop.wait())
+        try:
+            done, _ = await asyncio.wait([*parts, waiting], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in (*parts, waiting):
+                task.cancel()
+            await asyncio.gather(*parts, waiting, return_exceptions=True)
+
+    async def _publish(self) -> None:
+        """Nothing is published before everything is known: proxies would forget what they serve."""
+        await self._mirror.loaded()
+        log.info("routes, descriptors and processes are loaded; serving proxies")
+        await self._publisher.run()
+
+    async def _announce(self) -> None:
+        """After every reconnect: Blueprint may have been set up anew."""
+        try:
+            await self._blueprint.announce(self._url)
+        except BlueprintError as error:
+            log.warning("Fuse's address is not in Blueprint: %s", error)
