@@ -14,10 +14,11 @@ from draft_api.core.message_broker.actors.v1 import (
     producer_pb2,
     producer_pb2_grpc,
 )
-from draft_services.catalyst.broker import Broker
-from draft_services.catalyst.journal import Journal
-from draft_services.catalyst.rpc import Consumer, Producer
-from draft_services.engine.connection import connect
+from draft_services.catalyst.service import Catalyst
+from draft_services.catalyst.settings import Settings
+
+from chassis.clients import Address
+from chassis.server import make_server
 
 CloudEvent = models_pb2.CloudEvent
 StartPosition = consumer_pb2.StartPosition
@@ -142,22 +143,17 @@ async def serving_catalyst(
     nats: str, *, max_bytes: int = 0, max_age: float = 0.0
 ) -> AsyncIterator[str]:
     """Catalyst in this process; the address that it serves."""
-    broker = Broker()
-    server = grpc.aio.server()
-    producer_pb2_grpc.add_ProducerServicer_to_server(Producer(broker), server)
-    consumer_pb2_grpc.add_ConsumerServicer_to_server(Consumer(broker), server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    catalyst = Catalyst(Settings(nats=nats, max_store=max_bytes, max_age=max_age))
+    stop = asyncio.Event()
+    server = make_server(catalyst.servicers, Address("127.0.0.1", 0))
     async with contextlib.AsyncExitStack() as stack:
-        connection = await connect(nats, name="catalyst")
-        stack.push_async_callback(connection.close)
-        journal = Journal(connection)
-        await journal.open(max_bytes=max_bytes, max_age=max_age, dedup_window=120.0)
-        live = asyncio.Event()
-        running = asyncio.create_task(broker.run(journal, live.set))
-        stack.push_async_callback(asyncio.wait, {running})
-        stack.callback(running.cancel)
+        stack.push_async_callback(catalyst.close)
+        async with asyncio.timeout(20):
+            await catalyst.open()
         await server.start()
         stack.push_async_callback(server.stop, 1)
-        stack.callback(broker.close)
-        await asyncio.wait_for(live.wait(), 20)
-        yield f"127.0.0.1:{port}"
+        watching = asyncio.create_task(catalyst.watch(stop))
+        stack.push_async_callback(asyncio.wait, {watching})
+        stack.callback(stop.set)
+        yield str(server.address)
+        assert not watching.done(), watching

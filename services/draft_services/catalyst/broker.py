@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from draft_services.catalyst import events
 from draft_services.catalyst.committer import Committer, Outcome
@@ -46,39 +45,32 @@ class AtTime:
 Start = New | All | AtSequence | AtTime
 
 
-class _Live(NamedTuple):
-    """What there is once the log is open."""
-
-    journal: Journal
-    committer: Committer
-    window: Window
-
-
 class Broker:
     """Takes events in and hands them out, while `run` is running."""
 
-    def __init__(self) -> None:
-        self._live: _Live | None = None
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._committer = Committer(journal.append)
+        self._window: Window | None = None
         self._closed = asyncio.Event()
 
-    async def run(self, journal: Journal, live: Callable[[], None]) -> None:
+    async def run(self, live: Callable[[], None]) -> None:
         """Moves events until cancelled; calls `live` once producers and consumers are served."""
-        last = (await journal.bounds()).last
+        last = (await self._journal.bounds()).last
         window = Window(last + 1, max_events=WINDOW_EVENTS, max_bytes=WINDOW_BYTES)
-        committer = Committer(journal.append)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(committer.run())
-            async for stored in journal.follow(last):
+            tasks.create_task(self._committer.run())
+            async for stored in self._journal.follow(last):
                 window.append(stored)
-                if self._live is None:
-                    self._live = _Live(journal, committer, window)
+                if self._window is None:
+                    self._window = window
                     live()
 
     def close(self) -> None:
         """Sends everyone away: to another Catalyst, or to this one when it is back."""
         self._closed.set()
-        if self._live is not None:
-            self._live.window.close()
+        if self._window is not None:
+            self._window.close()
 
     async def closed(self) -> None:
         """Waits for `close`."""
@@ -86,26 +78,26 @@ class Broker:
 
     async def publish(self, event: Event) -> asyncio.Future[Outcome]:
         """Puts an event behind all that came before; the future tells what became of it."""
-        committer = self._serving().committer
+        self._serving()
         try:
             events.check(event)
         except CatalystError as error:
             refused: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
             refused.set_result(error)
             return refused
-        return await committer.submit(event)
+        return await self._committer.submit(event)
 
     async def subscribe(self, template: Template, start: Start) -> Subscription:
         """Begins a consumer's reading. When this returns, its place in the log is fixed."""
-        journal, _, window = self._serving()
-        position = await _position(journal, start)
+        window = self._serving()
+        position = await _position(self._journal, start)
         exact = isinstance(start, New | AtSequence)
-        return Subscription(window, journal, template, position, exact=exact)
+        return Subscription(window, self._journal, template, position, exact=exact)
 
-    def _serving(self) -> _Live:
-        if self._live is None or self._closed.is_set():
+    def _serving(self) -> Window:
+        if self._window is None or self._closed.is_set():
             raise Unavailable("this Catalyst is not reading the event log now: try again")
-        return self._live
+        return self._window
 
 
 async def _position(journal: Journal, start: Start) -> int:

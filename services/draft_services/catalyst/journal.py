@@ -34,9 +34,18 @@ class Bounds(NamedTuple):
 class Journal:
     """The one log that all Catalysts of a cluster share."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._log = Log(connection, STREAM)
+    def __init__(self, url: str) -> None:
+        self._connection = Connection(url, name="catalyst")
+        self._log = Log(self._connection, STREAM)
+
+    async def connect(self) -> None:
+        """Connect to the engine; it is kept from then on. May be tried again after a failure."""
+        with _translated():
+            await self._connection.open()
+
+    async def close(self) -> None:
+        """Never fails."""
+        await self._connection.close()
 
     async def open(self, *, max_bytes: int, max_age: float, dedup_window: float) -> None:
         """Create the stream, or bring its limits up to date. Full means refused: back-pressure."""

@@ -1,30 +1,21 @@
-"""Catalyst's own section of its configuration, `catalyst:`."""
+"""What can be configured of Catalyst: the section `catalyst` of its configuration."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
 _DAY = 86_400
 
 
-class CatalystSettings(BaseModel):
-    """Where the engine is, and how much of the log it keeps."""
+class Settings(BaseModel):
+    """The section `catalyst`; every key can be overridden as `DRAFT_CATALYST_<KEY>`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    nats: str = Field("nats://127.0.0.1:4222", description="the engine; several, with commas")
-    max_store: int = Field(
-        1024**3,  # half of what the engine has by default, so that events never crowd out keys
-        ge=0,
-        description="bytes that events may take; a full log refuses new ones; 0: no limit",
-    )
-    max_age: float = Field(
-        7 * _DAY, ge=0, description="seconds after which an event is forgotten; 0: never"
-    )
-    dedup_window: float = Field(
-        120, ge=1, description="seconds within which a repeated (source, id) is recognised"
-    )
-
-
-class Settings(BaseModel):
-    """The top-level keys that belong to Catalyst."""
-
-    catalyst: CatalystSettings = CatalystSettings()
+    nats: str = "nats://127.0.0.1:4222"
+    """The engine; several servers are separated by commas."""
+    max_store: int = Field(default=1024**3, ge=0)
+    """Bytes that events may take; a full log refuses new ones. 0: no limit but the engine's. By
+    default half of what the engine has, so that events never crowd out the keys."""
+    max_age: float = Field(default=7 * _DAY, ge=0)
+    """Seconds after which an event is forgotten; 0: never."""
+    dedup_window: float = Field(default=120.0, ge=1)
+    """Seconds within which a repeated (source, id) is recognised."""
