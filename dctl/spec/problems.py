@@ -29,6 +29,11 @@ class Source:
         lines = _BREAK.split(self.text)
         return lines[number] if number < len(lines) else ""
 
+    def span_at(self, index: int) -> Span:
+        """The place of one character of the text."""
+        before = _BREAK.split(self.text[:index])
+        return Span(self, len(before) - 1, len(before[-1]), 1)
+
 
 class Span(NamedTuple):
     """Where something stands: line and column from 0, width in characters (0 = unknown)."""

@@ -64,11 +64,8 @@ Node = Scalar | Table | Items
 def parse(source: Source, problems: list[Problem]) -> Table | None:
     """The document's mapping; None when nothing further can be said about the file.
 
-    What is wrong is appended to `problems`. No input raises.
+    What is wrong is appended to `problems`. No text of at most `MAX_BYTES` raises.
     """
-    if len(source.text) > MAX_BYTES:
-        problems.append(Problem(Span(source), f"is too large: more than {MAX_BYTES >> 20} MiB"))
-        return None
     try:
         root = _Builder(source, problems).document()
     except _RefusedError as refused:
@@ -268,8 +265,7 @@ def _events(source: Source) -> Iterator[Any]:
             here = _span(source, event)
             yield event
     except ReaderError as error:
-        before = source.text[: error.position].splitlines() or [""]
-        span = Span(source, len(before) - 1, len(before[-1]), 1)
+        span = source.span_at(error.position)
         raise _RefusedError(
             span, f"character U+{ord(source.text[error.position]):04X} is not allowed"
         ) from None

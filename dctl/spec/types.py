@@ -235,10 +235,6 @@ def _package_name(value: Any) -> str:
     return _match(value, _PACKAGE, "must be a Python package's name, such as shop_api")
 
 
-def _secret_ref(value: Any) -> str:
-    return _match(value, _SECRET, "must be a reference such as secret://name")
-
-
 def _nonce(value: Any) -> str:
     return _match(value, rf"any|{_SECRET}", "must be secret://name, or any (accept every nonce)")
 
@@ -318,7 +314,6 @@ PackageName = Annotated[
     str, BeforeValidator(_package_name), _schema(type="string", pattern=f"^{_PACKAGE}$")
 ]
 Nonce = Annotated[str, BeforeValidator(_nonce), _schema(type="string")]
-SecretRef = Annotated[str, BeforeValidator(_secret_ref), _schema(type="string")]
 UrlPath = Annotated[str, BeforeValidator(_url_path), _schema(type="string", pattern="^/")]
 AbsolutePath = Annotated[str, BeforeValidator(_absolute), _schema(type="string", pattern="^/.")]
 Image = Annotated[str, BeforeValidator(_image), _schema(type="string")]
@@ -334,14 +329,12 @@ Argv = Annotated[
 ]
 Settings = Annotated[dict[str, Any], BeforeValidator(_settings), _schema(type="object")]
 Named = Annotated[dict[Name, T], BeforeValidator(_without_extensions)]
-Integer = Annotated[int, BeforeValidator(_whole), _schema(type="integer")]
 Flag = Annotated[bool, BeforeValidator(_flag), _schema(type="boolean")]
 Count = Annotated[int, BeforeValidator(_count), _schema(type="integer", minimum=0, maximum=1000)]
 Positive = Annotated[
     int, BeforeValidator(_positive), _schema(type="integer", minimum=1, maximum=1000)
 ]
 Quorum = Annotated[int, BeforeValidator(_quorum), _schema(type="integer", enum=[1, 3, 5])]
-Port = Annotated[int, BeforeValidator(_port), _schema(**_PORT_SCHEMA)]
 Cpus = Annotated[float, BeforeValidator(_cpus), _schema(type="number", exclusiveMinimum=0)]
 Duration = Annotated[float, BeforeValidator(_duration), _schema(**_DURATION_SCHEMA)]
 Interval = Annotated[float, BeforeValidator(_interval), _schema(**_DURATION_SCHEMA)]

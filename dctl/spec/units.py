@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them: text to number and back. Pure, and cheap to import."""
+"""Durations and sizes as people write them: text to number. Pure, and cheap to import."""
 
 from __future__ import annotations
 
@@ -28,17 +28,6 @@ def parse_duration(text: str) -> float:
     raise ValueError("must be a duration such as 500ms, 5s, 1m30s or 7d")
 
 
-def format_duration(seconds: float) -> str:
-    """The shortest text that `parse_duration` reads back: 90.0 -> "1m30s"."""
-    rest = round(seconds * 1000)
-    parts = []
-    for unit, value in _DURATION.items():
-        count, rest = divmod(rest, round(value * 1000))
-        if count:
-            parts.append(f"{count}{unit}")
-    return "".join(parts) or "0s"
-
-
 def parse_size(text: str) -> int:
     """Bytes in "512K", "256M", "1.5G"; raises ValueError that says what is wanted."""
     if match := _SIZE_WHOLE.fullmatch(text):
@@ -47,11 +36,3 @@ def parse_size(text: str) -> int:
     if _BARE.fullmatch(text):
         raise ValueError("a size needs a unit: B, K, M, G or T, such as 256M or 2G")
     raise ValueError("must be a size such as 512K, 256M or 2G")
-
-
-def format_size(size: int) -> str:
-    """The shortest text that `parse_size` reads back: 268435456 -> "256M"."""
-    for unit, value in reversed(_SIZE.items()):
-        if size and size % value == 0:
-            return f"{size // value}{unit}"
-    return f"{size}B"
