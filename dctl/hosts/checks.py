@@ -1,0 +1,135 @@
+"""One probe of one health check; every answer is one sentence."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+
+from dctl.hosts.base import Check, Probe
+
+_HEALTH = "/grpc.health.v1.Health/Check"
+# HealthCheckResponse{status: SERVING} and the names of the others; parsed by hand, for its
+# generated code would be one more import at the start of every status.
+_SERVING = b"\x08\x01"
+_STATUS = {b"": "UNKNOWN", b"\x08\x02": "NOT_SERVING", b"\x08\x03": "SERVICE_UNKNOWN"}
+
+
+def probe(check: Check) -> Probe:
+    """Ask once, within `check.timeout`."""
+    match check.type:
+        case "grpc":
+            return _grpc(check)
+        case "http":
+            return _http(check)
+        case "tcp":
+            return _tcp(check)
+        case "exec":
+            return _exec(check)
+
+
+def _grpc(check: Check) -> Probe:
+    import grpc
+
+    # An own pool: a shared one keeps the back-off of the last failed probe. No proxy: it is near.
+    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
+    with grpc.insecure_channel(check.target, options=options) as channel:
+        ask: Callable[..., bytes] = channel.unary_unary(_HEALTH)
+        try:
+            answer = ask(b"", timeout=check.timeout)
+        except grpc.RpcError as error:
+            return Probe(False, _why_not(check, error.code(), error.details() or ""))
+    if answer == _SERVING:
+        return Probe(True)
+    return Probe(False, f"{check.target} answers {_STATUS.get(answer, 'something unknown')}")
+
+
+def _why_not(check: Check, code: object, details: str) -> str:
+    name = getattr(code, "name", str(code))
+    if name == "DEADLINE_EXCEEDED":
+        return _late(check)
+    if name == "UNAVAILABLE":
+        refused = "Connection refused" in details
+        return f"{check.target} refused the connection" if refused else f"{check.target}: {details}"
+    if name == "UNIMPLEMENTED":
+        return f"{check.target} speaks gRPC but offers no health service"
+    return f"{check.target} answers {name}: {details}"
+
+
+def _http(check: Check) -> Probe:
+    import http.client
+    import ssl
+    from urllib.parse import urlsplit
+
+    url = urlsplit(check.target)
+    host, port = url.hostname or "", url.port
+    connection: http.client.HTTPConnection
+    if url.scheme == "https":
+        # Is it there and well? Whose certificate it has is not asked here.
+        context = ssl._create_unverified_context()
+        connection = http.client.HTTPSConnection(host, port, timeout=check.timeout, context=context)
+    else:
+        connection = http.client.HTTPConnection(host, port, timeout=check.timeout)
+    path = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    try:
+        connection.request("GET", path, headers={"User-Agent": "dctl"})
+        answer = connection.getresponse()
+    except OSError as error:
+        return Probe(False, _failed(check, error))
+    except http.client.HTTPException as error:
+        return Probe(False, f"{check.target} does not speak HTTP ({type(error).__name__})")
+    finally:
+        connection.close()
+    if 200 <= answer.status < 400:
+        return Probe(True)
+    return Probe(False, f"{check.target} answers {answer.status} {answer.reason}")
+
+
+def _tcp(check: Check) -> Probe:
+    host, _, port = check.target.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), check.timeout).close()
+    except OSError as error:
+        return Probe(False, _failed(check, error))
+    return Probe(True)
+
+
+def _exec(check: Check) -> Probe:
+    command = " ".join(check.argv)
+    try:
+        child = subprocess.Popen(
+            check.argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+    except OSError as error:
+        return Probe(False, f"{command} cannot be run: {error.strerror}")
+    with child:
+        try:
+            said, _ = child.communicate(timeout=check.timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)  # with all that it started
+            return Probe(False, f"{command} did not end within {check.timeout:g}s")
+    if child.returncode == 0:
+        return Probe(True)
+    lines = said.strip().splitlines()
+    last = f": {lines[-1]}" if lines else ""
+    return Probe(False, f"{command} ended with exit status {child.returncode}{last}")
+
+
+def _failed(check: Check, error: OSError) -> str:
+    if isinstance(error, TimeoutError):
+        return _late(check)
+    if isinstance(error, ConnectionRefusedError):
+        return f"{check.target} refused the connection"
+    return f"{check.target}: {error.strerror or error}"
+
+
+def _late(check: Check) -> str:
+    return f"{check.target} did not answer within {check.timeout:g}s"

@@ -1,0 +1,45 @@
+"""Processes of this machine, under one supervisord per cluster.
+
+spec.py         what is asked of a process: the shape of Resource.spec
+layout.py       where everything of a cluster stands on disk; files.py: whole-file writes
+records.py      what is written down of a process: asked (manifest), running (run), ended (exit)
+reader.py       look: ProcessReader, and what its answers are made of; logs.py, ports.py
+host.py         change: ProcessHost; journal.py, lock.py
+supervisor.py   start, steer and end supervisord; rpc.py: its protocol; config.py: its file
+launch.py       one supervisord, started; survivors.py: what an earlier one left running
+
+Programs that supervisord's side runs (run.py starts the last two; standard library only):
+supervisord.py  supervisord itself, which writes down how each process ended
+shim.py         goes before each process: back-off, record, death with its parent; becomes it
+keeper.py       waits for supervisord's death and starts it again, so that any one kill -9 heals
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dctl.hosts.process.host import ProcessHost
+    from dctl.hosts.process.layout import data_dir, instance_dir, state_dir
+    from dctl.hosts.process.reader import ProcessReader
+    from dctl.hosts.process.spec import ProcessSpec
+
+__all__ = ["ProcessHost", "ProcessReader", "ProcessSpec", "data_dir", "instance_dir", "state_dir"]
+
+_HOMES = {
+    "ProcessHost": "host",
+    "ProcessReader": "reader",
+    "ProcessSpec": "spec",
+    "data_dir": "layout",
+    "instance_dir": "layout",
+    "state_dir": "layout",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Lazily, because the shim passes through here each time that a process is started.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

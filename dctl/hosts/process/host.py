@@ -1,0 +1,232 @@
+"""The changing face of this machine's processes.
+
+Every verb may be repeated, and leaves what the next plan can go on from when it is cut off: what
+runs says itself (in its run record) with what it was started.
+"""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec
+
+from dctl.errors import DctlError, NotFoundError
+from dctl.hosts.base import Json, Resource
+from dctl.hosts.process import journal
+from dctl.hosts.process.files import private_folder, read_json, write_json, write_whole
+from dctl.hosts.process.lock import exclusive
+from dctl.hosts.process.reader import ProcessReader
+from dctl.hosts.process.records import Manifest, completed
+from dctl.hosts.process.spec import ProcessSpec
+from dctl.hosts.process.supervisor import ACTIVE
+
+_LOOK = 0.01  # seconds between two looks
+_BEGIN = 15.0  # seconds until a started program's shim has spoken; 0.05 on an idle machine
+
+P = ParamSpec("P")
+
+
+def _translated(
+    verb: Callable[Concatenate[ProcessHost, P], None],
+) -> Callable[Concatenate[ProcessHost, P], None]:
+    """The one place where the system's errors become ours."""
+
+    @functools.wraps(verb)
+    def wrapped(self: ProcessHost, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            verb(self, *args, **kwargs)
+        except OSError as error:
+            named: list[Any] = [*args, *kwargs.values()]
+            what = getattr(named[0], "name", named[0]) if named else self.name
+            raise DctlError(f"{verb.__name__} {what} on {self.name}: {error}") from error
+
+    return wrapped
+
+
+class ProcessHost(ProcessReader):
+    """Run the processes of one cluster on this machine."""
+
+    @_translated
+    def ensure(self, resource: Resource) -> None:
+        spec = ProcessSpec.from_json(resource.spec)
+        self._replace(
+            Manifest(
+                name=_instance(resource.name),
+                service=resource.service,
+                needs=[need.resource for need in resource.needs],
+                ports={name: (e.host, e.port) for name, e in resource.ports.items()},
+                spec=spec.to_json(),
+                digest=resource.digest,
+                held=False,
+            )
+        )
+
+    @_translated
+    def start(self, name: str) -> None:
+        asked = self._asked(name)
+        done = completed(
+            asked, read_json(self._layout.running(name)), read_json(self._layout.ended(name))
+        )
+        if not done and (asked["held"] or not self._runs(name)):
+            self._replace({**asked, "held": False})
+
+    @_translated
+    def stop(self, name: str) -> None:
+        asked = self._asked(name)
+        with self._supervisor.writing():
+            write_json(self._layout.manifest(name), {**asked, "held": True})
+            self._supervisor.configure()
+        self._end(asked)
+
+    @_translated
+    def restart(self, name: str) -> None:
+        self._replace({**self._asked(name), "held": False})
+
+    @_translated
+    def remove(self, name: str) -> None:
+        asked: Manifest | None = read_json(self._layout.manifest(_instance(name)))
+        if not self._layout.state.exists():
+            return
+        with self._supervisor.writing():
+            self._layout.manifest(name).unlink(missing_ok=True)
+            self._supervisor.configure()
+        self._supervisor.stop([name], asked["spec"]["stop"]["timeout"] if asked else 0.0)
+        self._supervisor.end_survivors(name)
+        with self._supervisor.writing():
+            self._supervisor.drop(name)
+        self._forget_run(name)
+        _remove_tree(self._layout.files(name))
+
+    @contextmanager
+    def lock(self, holder: str) -> Iterator[None]:
+        self._claim()
+        with exclusive(self._layout.lock, holder, self._cluster):
+            yield
+
+    @_translated
+    def record(self, entry: Mapping[str, Json]) -> None:
+        self._claim()
+        journal.append(self._layout.journal, entry)
+
+    def journal(self) -> Sequence[Mapping[str, Json]]:
+        return journal.entries(self._layout.journal)
+
+    @_translated
+    def down(self) -> None:
+        self._refuse_another_checkout()
+        if not self._layout.state.exists():
+            return
+        asked = self._supervisor.manifests()
+        longest = max((m["spec"]["stop"]["timeout"] for m in asked.values()), default=0.0)
+        with self._supervisor.writing():
+            self._supervisor.shut_down(waves(asked), longest)
+        for name, manifest in asked.items():
+            # A new start is no restart; only of a finished job has to be known that it was done.
+            run, ended = read_json(self._layout.running(name)), read_json(self._layout.ended(name))
+            if not completed(manifest, run, ended):
+                self._forget_run(name)
+
+    @_translated
+    def clean(self, *, full: bool) -> None:
+        self.down()
+        if not self._layout.state.exists():
+            return
+        self._supervisor.remove_socket()
+        if full:
+            _remove_tree(self._layout.state)
+            with suppress(OSError):  # other clusters are in there
+                self._layout.state.parent.rmdir()
+            return
+        for folder in (self._layout.manifests, self._layout.run, self._layout.files("_").parent):
+            _remove_tree(folder)
+        self._layout.config.unlink(missing_ok=True)
+
+    def _replace(self, asked: Manifest) -> None:
+        """End what runs under this name and start it as `asked`."""
+        name = asked["name"]
+        self._claim()
+        self._end(read_json(self._layout.manifest(name)) or asked)
+        with self._supervisor.writing():
+            self._forget_run(name)
+            self._write_files(name, asked["spec"]["files"])
+            write_json(self._layout.manifest(name), asked)
+            self._supervisor.configure()
+            self._supervisor.put(name)
+        self._await_begin(name)
+
+    def _end(self, asked: Manifest) -> None:
+        self._supervisor.stop([asked["name"]], asked["spec"]["stop"]["timeout"])
+        self._supervisor.end_survivors(asked["name"])
+
+    def _await_begin(self, name: str) -> None:
+        deadline = time.monotonic() + _BEGIN
+        while not self._layout.running(name).exists():
+            if time.monotonic() > deadline:
+                raise DctlError(
+                    f"{name} on {self.name} was not begun within {_BEGIN:g}s",
+                    hint=f"see {self._layout.log(name)} and {self._layout.supervisor_log}",
+                )
+            time.sleep(_LOOK)
+
+    def _claim(self) -> None:
+        """Make the state folder, and note whose it is."""
+        self._refuse_another_checkout()
+        layout = self._layout
+        for folder in (layout.state, layout.manifests, layout.run, layout.logs):
+            private_folder(folder)
+        owner = {"cluster": self._cluster, "workspace": str(self._workspace)}
+        if read_json(layout.owner) != owner:
+            write_json(layout.owner, owner)
+
+    def _write_files(self, name: str, files: Mapping[str, str]) -> None:
+        root = self._layout.files(name)
+        _remove_tree(root)
+        private_folder(root)
+        private_folder(self._layout.data(name))
+        for path, text in files.items():
+            private_folder((root / path).parent)
+            write_whole(root / path, text)
+
+    def _forget_run(self, name: str) -> None:
+        self._layout.running(name).unlink(missing_ok=True)
+        self._layout.ended(name).unlink(missing_ok=True)
+
+    def _asked(self, name: str) -> Manifest:
+        self._refuse_another_checkout()
+        asked: Manifest | None = read_json(self._layout.manifest(_instance(name)))
+        if asked is None:
+            raise NotFoundError(f"{name} is not on {self.name}", hint="dctl infra status")
+        return asked
+
+    def _runs(self, name: str) -> bool:
+        info = (self._supervisor.processes() or {}).get(name)
+        return info is not None and info["state"] in ACTIVE
+
+
+def waves(asked: Mapping[str, Manifest]) -> list[list[str]]:
+    """The order to end things in: first what nobody needs, last what all need. Those that need
+    each other in a circle go together, at the end."""
+    left = dict(asked)
+    found = []
+    while left:
+        needed = {need for manifest in left.values() for need in manifest["needs"]}
+        wave = [name for name in left if name not in needed] or list(left)
+        found.append(wave)
+        for name in wave:
+            del left[name]
+    return found
+
+
+def _instance(name: str) -> str:
+    if not name or name[0] == "." or any(c in "/:\\" or c.isspace() for c in name):
+        raise DctlError(f'"{name}" cannot be the name of a process')
+    return name
+
+
+def _remove_tree(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        shutil.rmtree(path)

@@ -1,0 +1,53 @@
+"""supervisord, which also writes down how each process ended.
+
+A program: `supervisord.py STATE` goes into the background once it listens. supervisor tells
+nobody by which signal a process was killed, and forgets its exit when it starts it again, so its
+`Subprocess.finish` is extended. This is the one place that touches supervisor from inside.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def main(state: str) -> None:
+    """Be the one supervisord of this cluster."""
+    from supervisor import process, supervisord
+
+    from dctl.hosts.process.files import write_json
+    from dctl.hosts.process.layout import Layout
+    from dctl.hosts.process.records import Exit, exit_text
+
+    layout = Layout(Path(state))
+    # Held for as long as this process lives, so that there is never a second one: the check in
+    # supervisor itself (does the socket answer?) lets two through that start at the same time.
+    guard = os.open(layout.guard, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(f"another supervisord runs already for {state}")
+
+    class Recorded(process.Subprocess):
+        def finish(self, pid: int, status: int) -> None:
+            if not self.killing:
+                code = os.waitstatus_to_exitcode(status)
+                end = Exit(text=exit_text(code), ok=code == 0, at=time.time())
+                config: Any = self.config
+                try:
+                    write_json(layout.ended(config.name), end)
+                except OSError as error:
+                    config.options.logger.critical(f"{config.name}: {error}")
+            super().finish(pid, status)  # type: ignore[no-untyped-call]
+
+    process.Subprocess = Recorded  # type: ignore[misc]
+    supervisord.main(["-c", str(layout.config)])  # type: ignore[no-untyped-call]
+
+
+if __name__ == "__main__":
+    sys.path.append(str(Path(__file__).resolve().parents[3]))
+    main(sys.argv[1])
