@@ -18,7 +18,7 @@ from chassis.errors import RpcError
 
 log = logging.getLogger(__name__)
 
-Handler = grpc.RpcMethodHandler
+Handler = grpc.RpcMethodHandler[Any, Any]
 _KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 _HIDDEN = "internal error; the service's log has it"
 
@@ -31,9 +31,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler:
+    ) -> Handler | None:
         method = handler_call_details.method
         if method not in self._wrapped:
             handler = await continuation(handler_call_details)
@@ -131,7 +131,7 @@ def _watched_in_thread(method: str, context: grpc.ServicerContext) -> Iterator[N
         context.abort(error.code, str(error))
     except Exception:
         # abort() itself ends a call by raising; then the status is set already.
-        if context.code() not in (None, 0):
+        if getattr(context, "code", lambda: None)() not in (None, 0):
             raise
         log.exception("%s failed", method)
         context.abort(grpc.StatusCode.INTERNAL, _HIDDEN)

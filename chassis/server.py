@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import grpc
+from grpc_health.v1 import _async as aio_health
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -32,11 +33,11 @@ class Server:
         self.address = address
         self.services = tuple(names)
         self._server = server
-        self._health = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection(
-            (*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server
-        )
+        self._health: Any = aio_health.HealthServicer()
+        add_health: Callable[..., None] = health_pb2_grpc.add_HealthServicer_to_server
+        add_health(self._health, server)
+        add_reflection: Callable[..., None] = reflection.enable_server_reflection
+        add_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
 
     async def start(self) -> None:
         """Listen, and say so: SERVING for the server as a whole and each service."""
@@ -61,7 +62,7 @@ def make_server(
     servicers: Iterable[object],
     address: Address,
     *,
-    handlers: Iterable[grpc.GenericRpcHandler[Any, Any]] = (),
+    handlers: Iterable[grpc.GenericRpcHandler] = (),
 ) -> Server:
     """A server for `servicers` that is bound to `address` (port 0: any) and not yet started.
 
@@ -85,8 +86,8 @@ def adder_of(servicer: object) -> Callable[..., None]:
     """The generated `add_XServicer_to_server` beside the base class XServicer of `servicer`."""
     for base in type(servicer).__mro__:
         module = sys.modules.get(base.__module__)
+        adder: Callable[..., None] | None
         if adder := getattr(module, f"add_{base.__name__}_to_server", None):
-            assert callable(adder)
             return adder
     raise ChassisError(
         f"{type(servicer).__name__} is no servicer: derive it from the generated ...Servicer class"
@@ -105,4 +106,4 @@ class _Recorder:
 
     def add_registered_method_handlers(self, name: str, handlers: Any) -> None:
         self._names.append(name)
-        self._server.add_registered_method_handlers(name, handlers)  # type: ignore[attr-defined]
+        self._server.add_registered_method_handlers(name, handlers)
