@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from grpc_health.v1 import _async as aio_health
@@ -86,9 +86,9 @@ def adder_of(servicer: object) -> Callable[..., None]:
     """The generated `add_XServicer_to_server` beside the base class XServicer of `servicer`."""
     for base in type(servicer).__mro__:
         module = sys.modules.get(base.__module__)
-        adder: Callable[..., None] | None
-        if adder := getattr(module, f"add_{base.__name__}_to_server", None):
-            return adder
+        adder = getattr(module, f"add_{base.__name__}_to_server", None)
+        if adder is not None:
+            return cast("Callable[..., None]", adder)
     raise ChassisError(
         f"{type(servicer).__name__} is no servicer: derive it from the generated ...Servicer class"
     )
