@@ -1,6 +1,6 @@
-"""A Fuse node inside the test's own loop, on a real Blueprint, behind a real gRPC server.
+"""A Fuse node inside the test's own loop, on a real Blueprint, behind the chassis's gRPC server.
 
-The chassis is left out, so that a node starts in milliseconds and its settings are the test's.
+The rest of the chassis is left out: a node starts in milliseconds, its settings are the test's.
 `crash` drops everything at once, as SIGKILL would.
 """
 
@@ -15,6 +15,8 @@ from draft_api.core.control_plane.networking.v1 import service_pb2_grpc as netwo
 from draft_services.fuse.service import Fuse
 from draft_services.fuse.settings import Settings
 
+from chassis.clients import Address
+from chassis.server import make_server
 from tests.support.envoy import free_port
 
 
@@ -34,10 +36,8 @@ class Node:
         open_ = self._open = contextlib.AsyncExitStack()
         blueprint = await open_.enter_async_context(grpc.aio.insecure_channel(self._blueprint))
         fuse = Fuse(self._settings, blueprint=blueprint, url=self.url)
-        server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        networking_grpc.add_NetworkingServiceServicer_to_server(fuse.servicer, server)
-        server.add_generic_rpc_handlers([fuse.xds])
-        assert server.add_insecure_port(f"127.0.0.1:{self.port}") == self.port
+        address = Address("127.0.0.1", self.port)
+        server = make_server([fuse.servicer], address, handlers=[fuse.xds])
         await server.start()
         open_.push_async_callback(server.stop, 0)
         running = asyncio.create_task(fuse.run(asyncio.Event()))

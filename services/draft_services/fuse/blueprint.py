@@ -17,6 +17,8 @@ from draft_api.core.registry.service_discovery.v1.service_pb2_grpc import (
 )
 from google.protobuf.any_pb2 import Any as AnyMessage
 
+from chassis.errors import RpcError
+
 ROUTE = "type.googleapis.com/core.control_plane.networking.v1.Route"
 DESCRIPTORS = "type.googleapis.com/google.protobuf.FileDescriptorSet"
 VALUE = "type.googleapis.com/core.registry.key_value.v1.Value"
@@ -26,12 +28,16 @@ ADDRESS_KEY = "fuse_address"
 WRITE_TIMEOUT = 5.0
 
 
-class BlueprintError(Exception):
-    """Blueprint did not do what it was asked: the status it answered with, and its words."""
+class BlueprintError(RpcError):
+    """Blueprint did not do what it was asked. A call that needed it ends with the same status."""
 
     def __init__(self, code: grpc.StatusCode, words: str) -> None:
-        super().__init__(f"Blueprint answers {code.name}: {words}")
-        self.code = code
+        if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            super().__init__(f"Blueprint does not answer, what is served stays as it is: {words}")
+            self.code = grpc.StatusCode.UNAVAILABLE
+        else:
+            super().__init__(f"Blueprint answers {code.name}: {words}")
+            self.code = code
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from draft_api.core.control_plane.networking.v1 import service_pb2 as networking
 
+from chassis import clients
+
 ANY_HOST = "*"
 MAX_NAME_BYTES = 1024  # a route's name is a key in Blueprint
 MAX_WEIGHT = 2**32 - 1  # Envoy refuses a larger sum
@@ -103,10 +105,8 @@ def parse_name(name: str) -> str:
 
 def parse_address(address: str) -> Endpoint:
     """The endpoint in `host:port`, or ValueError. For addresses that processes advertise."""
-    host, _, port = address.removeprefix("http://").rstrip("/").rpartition(":")
-    if not port.isascii() or not port.isdigit():
-        raise ValueError(f"{address!r} is not host:port")
-    return _endpoint(networking.Endpoint(host=host, port=int(port)), "address")
+    found = clients.parse_address(address)
+    return _endpoint(networking.Endpoint(host=found.host, port=found.port), "address")
 
 
 def _prefix(prefix: str) -> str:

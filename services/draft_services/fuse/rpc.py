@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
 from draft_api.core.control_plane.networking.v1 import service_pb2 as pb
 from draft_api.core.control_plane.networking.v1.service_pb2_grpc import NetworkingServiceServicer
 
+from chassis.errors import FailedPrecondition, InvalidArgument, Unavailable
 from draft_services.fuse.blueprint import Blueprint, BlueprintError
 from draft_services.fuse.mirror import Mirror
 from draft_services.fuse.publisher import Follower, Outcome, Publisher
@@ -43,21 +44,17 @@ class NetworkingRpc(NetworkingServiceServicer):
         try:
             parse(route)
         except InvalidRouteError as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        await self._needs_mirror(context)
+            raise InvalidArgument(str(error)) from None
+        await self._loaded()
         before = self._mirror.route(route.name)
         with self._publisher.following(route.name) as follower:
-            try:
-                revision = await self._blueprint.put_route(route)
-            except BlueprintError as error:
-                await _abort(context, error)
-            outcome = await self._outcome(follower, revision, context)
+            revision = await self._blueprint.put_route(route)
+            outcome = await _outcome(follower, revision)
         if outcome.refused:
             await self._take_back(route.name, before, revision)
-            await context.abort(
-                grpc.StatusCode.FAILED_PRECONDITION,
+            raise FailedPrecondition(
                 f"route {route.name!r}: a proxy refuses it, and what served before goes on serving:"
-                f" {outcome.refused}",
+                f" {outcome.refused}"
             )
         _name_behind(context, outcome)
         return pb.AddRouteResponse(code=pb.OK)
@@ -65,7 +62,7 @@ class NetworkingRpc(NetworkingServiceServicer):
     async def ListRoutes(
         self, request: pb.ListRoutesRequest, context: Context
     ) -> pb.ListRoutesResponse:
-        await self._needs_mirror(context)
+        await self._loaded()
         return pb.ListRoutesResponse(routes=self._mirror.routes())
 
     async def DeleteRoute(
@@ -74,45 +71,28 @@ class NetworkingRpc(NetworkingServiceServicer):
         try:
             name = parse_name(request.name)
         except InvalidRouteError as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        await self._needs_mirror(context)
+            raise InvalidArgument(str(error)) from None
+        await self._loaded()
         was_there = self._mirror.has_route(name)
         with self._publisher.following(name) as follower:
-            try:
-                revision = await self._blueprint.delete_route(name)
-            except BlueprintError as error:
-                await _abort(context, error)
+            revision = await self._blueprint.delete_route(name)
             # What was not there does not go, and nothing would be heard of it.
-            outcome = await self._outcome(follower, revision, context) if was_there else Outcome()
+            outcome = await _outcome(follower, revision) if was_there else Outcome()
         if outcome.refused:
-            await context.abort(
-                grpc.StatusCode.FAILED_PRECONDITION,
-                f"route {name!r} is deleted, but a proxy goes on serving it: {outcome.refused}",
+            raise FailedPrecondition(
+                f"route {name!r} is deleted, but a proxy goes on serving it: {outcome.refused}"
             )
         _name_behind(context, outcome)
         return pb.DeleteRouteResponse(code=pb.DELETE_ROUTE_OK)
 
-    async def _needs_mirror(self, context: Context) -> None:
+    async def _loaded(self) -> None:
         try:
             async with asyncio.timeout(LOADING_TIMEOUT):
                 await self._mirror.loaded()
         except TimeoutError:
-            await context.abort(
-                grpc.StatusCode.UNAVAILABLE,
-                "Fuse has not read its routes from Blueprint yet; is Blueprint up?",
-            )
-
-    async def _outcome(self, follower: Follower, revision: int, context: Context) -> Outcome:
-        try:
-            async with asyncio.timeout(OUTCOME_TIMEOUT):
-                return await follower.outcome(revision)
-        except TimeoutError:
-            await context.abort(
-                grpc.StatusCode.UNAVAILABLE,
-                "the change is stored, but Fuse does not hear from Blueprint; the proxies get it "
-                "once it does",
-            )
-            raise AssertionError("abort returned") from None
+            raise Unavailable(
+                "Fuse has not read its routes from Blueprint yet; is Blueprint up?"
+            ) from None
 
     async def _take_back(self, name: str, before: pb.Route | None, revision: int) -> None:
         """Undo a write, unless somebody has written since."""
@@ -125,12 +105,15 @@ class NetworkingRpc(NetworkingServiceServicer):
             log.error("route %r stays stored though a proxy refuses it: %s", name, error)
 
 
-async def _abort(context: Context, error: BlueprintError) -> NoReturn:
-    away = error.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
-    code = grpc.StatusCode.UNAVAILABLE if away else error.code
-    advice = "; what is served stays as it is, try again" if away else ""
-    await context.abort(code, f"{error}{advice}")
-    raise AssertionError("abort returned")
+async def _outcome(follower: Follower, revision: int) -> Outcome:
+    try:
+        async with asyncio.timeout(OUTCOME_TIMEOUT):
+            return await follower.outcome(revision)
+    except TimeoutError:
+        raise Unavailable(
+            "the change is stored, but Fuse does not hear from Blueprint; the proxies get it once "
+            "it does"
+        ) from None
 
 
 def _name_behind(context: Context, outcome: Outcome) -> None:

@@ -104,7 +104,7 @@ class Fleet:
             return list(self._streams)
         return [s for s in self._streams if not s.session.settled(self._snapshot)]
 
-    async def _serve(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+    async def _serve(self, requests: AsyncIterator[Any], context: Any) -> None:
         stream = _Stream()
         self._streams.add(stream)
         reader = asyncio.create_task(self._read(stream, requests, context.peer()))
@@ -113,7 +113,7 @@ class Fleet:
                 stream.wake.clear()
                 if self._snapshot is not None:
                     for response in stream.session.outgoing(self._snapshot):
-                        yield response
+                        await context.write(response)
                 await self._woken(stream)
             await reader  # raises what ended it
         finally:
