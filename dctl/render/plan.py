@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-from itertools import groupby
 
 from dctl.engine.plan import Plan, Step
 from dctl.engine.verdict import Action, Change
@@ -17,6 +16,7 @@ _MARK = {
     Action.DELETE: ("-", "red"),
 }
 _WIDEST_VALUE = 60
+_ACTION = 10  # width of the column that says what happens
 
 
 def plan_text(plan: Plan, *, source: str) -> str:
@@ -28,8 +28,8 @@ def plan_text(plan: Plan, *, source: str) -> str:
         lines.append(f"No changes: {len(plan.steps)} resources are as asked.")
         return "\n".join(lines)
     width = max(len(step.name) for step in plan.changed)
-    for host, group in groupby(sorted(plan.steps, key=lambda s: s.host), lambda s: s.host):
-        steps = list(group)
+    for host in dict.fromkeys(step.host for step in plan.steps):
+        steps = [step for step in plan.steps if step.host == host]
         changed = [step for step in steps if step.changes]
         lines += ["", host, *(line for step in changed for line in _step(step, width))]
         if unchanged := len(steps) - len(changed):
@@ -51,12 +51,14 @@ def mark(action: Action) -> str:
 
 def _step(step: Step, width: int) -> list[str]:
     verdict = step.verdict
-    action = paint(f"{verdict.action:<9}", fg=_MARK[verdict.action][1])
-    head = f"  {mark(verdict.action)} {step.kind:<10} {step.name:<{width}}  {action} "
+    action = paint(verdict.action, fg=_MARK[verdict.action][1])
+    head = f"  {mark(verdict.action)} {step.kind:<10} {step.name:<{width}}  {action}"
     details = [_change(change) for change in verdict.changes] or [verdict.reason]
-    indent = " " * (2 + 2 + 11 + width + 2 + 10)
     first, *rest = details
-    return [(head + first).rstrip(), *(indent + line for line in rest)]
+    if not first:
+        return [head]
+    indent = " " * (2 + 2 + 11 + width + 2 + _ACTION)
+    return [head + " " * (_ACTION - len(verdict.action)) + first, *(indent + r for r in rest)]
 
 
 def _change(change: Change) -> str:
