@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -18,6 +18,15 @@ async def until(condition: Callable[[], T], *, within: float = 10.0) -> T:
         assert time.monotonic() < deadline, f"not true within {within} s: {condition}"
         await asyncio.sleep(_EVERY)
     return value
+
+
+async def until_answered(ask: Callable[[], Awaitable[T]], *, within: float = 10.0) -> T:
+    """The first true answer, asked for again and again; fails after `within` seconds."""
+    deadline = time.monotonic() + within
+    while not (answer := await ask()):
+        assert time.monotonic() < deadline, f"not true within {within} s: {ask}"
+        await asyncio.sleep(_EVERY)
+    return answer
 
 
 def wait_until(condition: Callable[[], T], *, within: float = 10.0) -> T:

@@ -9,6 +9,7 @@ revision, so that two of them judging at once do no harm.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import logging
 import time
@@ -21,7 +22,7 @@ from draft_services.blueprint.liveness import Liveness, Verdict
 from draft_services.blueprint.process import Details, Filter, HealthState, Process, RunningState
 from draft_services.blueprint.tokens import Token, Tokens
 from draft_services.blueprint.view import View
-from draft_services.engine.errors import Compacted, Conflict, EngineError
+from draft_services.engine.errors import Compacted, Conflict, EngineError, Unavailable
 from draft_services.engine.leases import Leases
 from draft_services.engine.store import Change, Key, Store
 
@@ -95,7 +96,9 @@ class Registry:
         _check_labels(details.metadata)
         _check_text("advertise_address", details.address, MAX_LABEL)
         await self._change(pid, lambda process: _updated(process, details))
-        await self._leases.beat(pid)
+        # Without the engine the stream may stay open: once it is back, every lease starts anew.
+        with contextlib.suppress(Unavailable):
+            await self._leases.beat(pid)
 
     async def finalize(self, pid: str) -> None:
         """Remove a process; removing what is gone succeeds."""
@@ -205,7 +208,9 @@ class Registry:
             planned = self._liveness.next()
             wait = None if planned is None else max(0.0, planned - time.monotonic())
             try:
-                await asyncio.wait_for(self._wake.wait(), wait)
+                # Not wait_for: in Python 3.11 it swallows a cancellation that comes with the event.
+                async with asyncio.timeout(wait):
+                    await self._wake.wait()
                 continue
             except TimeoutError:
                 now = time.monotonic()

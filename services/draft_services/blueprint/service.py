@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from draft_services.blueprint.keyvalue import KeyValue
 from draft_services.blueprint.leadership import Leadership
@@ -95,10 +96,9 @@ class Blueprint:
     async def _or_failure(self, *awaited: Awaitable[object]) -> None:
         """Wait for all of `awaited`, but no longer than every part runs."""
         waiting = asyncio.gather(*awaited)
+        watched: set[asyncio.Future[Any]] = {waiting, *self._tasks}
         try:
-            done, _ = await asyncio.wait(
-                {waiting, *self._tasks}, return_when=asyncio.FIRST_COMPLETED
-            )
+            done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:

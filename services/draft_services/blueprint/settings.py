@@ -39,3 +39,11 @@ class Settings(BaseModel):
         if self.nonce == ANY:
             return None
         return Path(self.nonce).read_text(encoding="utf-8").strip()
+
+
+class Configuration(BaseModel):
+    """The top-level keys that are Blueprint's own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    blueprint: Settings = Settings()

@@ -142,8 +142,9 @@ class Connection:
 
     async def close(self) -> None:
         """Send what is waiting, then close. Never fails."""
-        with contextlib.suppress(nats.errors.Error, asyncio.TimeoutError, OSError):
-            await asyncio.wait_for(self._client.flush(_DRAIN_TIMEOUT), _DRAIN_TIMEOUT)
+        with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):
+            async with asyncio.timeout(_DRAIN_TIMEOUT):
+                await self._client.flush(_DRAIN_TIMEOUT)
         with contextlib.suppress(nats.errors.Error, OSError):
             await self._client.close()
 

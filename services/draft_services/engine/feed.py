@@ -165,7 +165,10 @@ class Feed:
             if not self._waiting and not self._reopen:
                 self._changed.clear()
                 try:
-                    await asyncio.wait_for(self._changed.wait(), self._heartbeat * 2.5)
+                    # Not wait_for: in Python 3.11 it swallows a cancellation that comes together
+                    # with the event.
+                    async with asyncio.timeout(self._heartbeat * 2.5):
+                        await self._changed.wait()
                 except TimeoutError:
                     logger.info("feed of %s heard nothing for too long; opening anew", self._stream)
                     self._reopen = True

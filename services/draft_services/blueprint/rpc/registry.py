@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from draft_api.core.registry.service_discovery.v1 import models_pb2 as models
 from draft_api.core.registry.service_discovery.v1 import service_pb2 as pb
 from draft_api.core.registry.service_discovery.v1.service_pb2_grpc import (
     ServiceDiscoveryServiceServicer,
 )
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from draft_services.blueprint.errors import InvalidArgument
 from draft_services.blueprint.leadership import Leadership
 from draft_services.blueprint.process import Details, Filter, Process
@@ -65,10 +64,9 @@ class RegistryRpc(ServiceDiscoveryServiceServicer):
                     raise InvalidArgument(f"pid: this stream is of {pid}, not of {details.pid}")
                 await self._registry.report(pid, _details(details))
                 yield self._cluster(url)
-            # The iterator ends for a client that has closed its side and for one that is gone. The
-            # first one leaves; the second one may come back, and silence will tell.
-            await asyncio.sleep(0)
-            if pid and not context.cancelled():
+            # The iterator ends only for a client that has closed its side. One that is gone, or
+            # whose stream we end ourselves, cancels this call: it may come back, or silence tells.
+            if pid:
                 await self._registry.finalize(pid)
 
     async def Finalize(self, request: pb.FinalizeRequest, context: Context) -> pb.FinalizeResponse:

@@ -26,13 +26,13 @@ _STATUS: Mapping[type[Exception], grpc.StatusCode] = {
     engine.TooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
     engine.Full: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
-# Whatever else the engine says is a fault of ours.
-TRANSLATED = (errors.BlueprintError, engine.EngineError)
+# Whatever else is raised is a fault of ours: it is logged and answered as INTERNAL by the server.
+TRANSLATED = tuple(_STATUS)
 
 
 def status(error: Exception) -> grpc.StatusCode:
-    """The status of one of our errors."""
-    return _STATUS.get(type(error), grpc.StatusCode.INTERNAL)
+    """The status of one of the translated errors."""
+    return _STATUS[type(error)]
 
 
 @asynccontextmanager
