@@ -281,7 +281,8 @@ def _what_failed(result: Result) -> str:
     lines: list[str] = []
     for failure in result.failures:
         step = failure.step
-        lines.append(f"{step.name} on {step.host}: {step.verdict.action} failed: {failure.reason}")
+        what = f"{step.verdict.action} failed" if step.changes else "is not well"
+        lines.append(f"{step.name} on {step.host}: {what}: {failure.reason}")
         lines += [f"    | {line}" for line in failure.tail]
     names = ", ".join(step.name for step in result.done) or "nothing"
     lines.append(f"done: {names}")

@@ -93,7 +93,10 @@ def _blueprint(site: Site, part: Blueprint, instance: str) -> Resource:
 
 
 def _catalyst(site: Site, part: Catalyst, instance: str) -> Resource:
-    return _chassis(site, part, "catalyst", instance, {"nats": _engine(site)})
+    settings: dict[str, Any] = {"nats": _engine(site)}
+    if (nats := site.cluster.core.nats) is not False:
+        settings["max_store"] = nats.max_store // 2  # the rest is for keys and processes
+    return _chassis(site, part, "catalyst", instance, settings)
 
 
 def _fuse(site: Site, part: Fuse, instance: str) -> Resource:
