@@ -11,13 +11,13 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.duration_pb2 import Duration
+
 from draft_api.core.control_plane.networking.v1 import service_pb2 as networking
 from draft_api.core.registry.key_value.v1 import models_pb2, service_pb2
 from draft_api.examples.echo.v1 import service_pb2 as echo
 from draft_api.examples.echo.v1 import service_pb2_grpc as echo_grpc
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
-from google.protobuf.duration_pb2 import Duration
-
 from tests.support.blueprint import value
 from tests.support.ingress import (
     ECHO,

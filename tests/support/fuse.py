@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import grpc
-from draft_api.core.control_plane.networking.v1 import service_pb2_grpc as networking_grpc
-from draft_services.fuse.service import Fuse
-from draft_services.fuse.settings import Settings
 
 from chassis.clients import Address
 from chassis.server import make_server
+from draft_api.core.control_plane.networking.v1 import service_pb2_grpc as networking_grpc
+from draft_services.fuse.service import Fuse
+from draft_services.fuse.settings import Settings
 from tests.support.envoy import free_port
 
 
@@ -35,7 +39,7 @@ class Node:
         """Serve, on the same port as before."""
         open_ = self._open = contextlib.AsyncExitStack()
         blueprint = await open_.enter_async_context(grpc.aio.insecure_channel(self._blueprint))
-        fuse = Fuse(self._settings, blueprint=blueprint, url=self.url)
+        fuse = Fuse(self._settings, blueprint=lambda: blueprint, url=lambda: self.url)
         address = Address("127.0.0.1", self.port)
         server = make_server([fuse.servicer], address, handlers=[fuse.xds])
         await server.start()
@@ -63,6 +67,72 @@ async def fuse_node(blueprint: str, listen: int) -> AsyncIterator[Node]:
         yield node
     finally:
         await node.crash()
+
+
+class FuseProcess:
+    """`python -m draft_services.fuse`, as dctl starts it."""
+
+    def __init__(self, folder: Path, blueprint: str, listen: int) -> None:
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self._folder = folder
+        self._environment = os.environ | {
+            "DRAFT_SERVICE_NAME": "fuse",
+            "DRAFT_SERVICE_ENTRYPOINT": blueprint,
+            "DRAFT_SERVICE_NETWORK_BIND_PORT": str(self.port),
+            "DRAFT_INSTANCE": "fuse-1",
+            "DRAFT_FUSE_LISTEN": f"127.0.0.1:{listen}",
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it, on the same port as before."""
+        with (self._folder / "fuse.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "draft_services.fuse"],
+                env=self._environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def stop(self, deadline: float = 10.0) -> int:
+        """SIGTERM; its exit code."""
+        process, self._process = self._process, None
+        assert process is not None
+        process.terminate()
+        try:
+            return process.wait(deadline)
+        finally:
+            process.kill()
+            process.wait()
+
+    def log(self) -> str:
+        """What it printed so far."""
+        return (self._folder / "fuse.log").read_text(errors="replace")
+
+
+@contextlib.contextmanager
+def fuse_process(folder: Path, blueprint: str, listen: int) -> Iterator[FuseProcess]:
+    """A started process, stopped whatever happens."""
+    process = FuseProcess(folder, blueprint, listen)
+    try:
+        process.start()
+        yield process
+    finally:
+        process.kill()
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+
+from chassis.errors import RpcError
 from draft_api.core.control_plane.networking.v1 import service_pb2 as networking
 from draft_api.core.registry.key_value.v1 import models_pb2
 from draft_api.core.registry.key_value.v1 import service_pb2 as keys
@@ -15,9 +20,12 @@ from draft_api.core.registry.service_discovery.v1 import service_pb2 as discover
 from draft_api.core.registry.service_discovery.v1.service_pb2_grpc import (
     ServiceDiscoveryServiceStub,
 )
-from google.protobuf.any_pb2 import Any as AnyMessage
 
-from chassis.errors import RpcError
+if TYPE_CHECKING:
+    from draft_api.core.registry.key_value.v1.service_pb2_grpc import KeyValueServiceAsyncStub
+    from draft_api.core.registry.service_discovery.v1.service_pb2_grpc import (
+        ServiceDiscoveryServiceAsyncStub,
+    )
 
 ROUTE = "type.googleapis.com/core.control_plane.networking.v1.Route"
 DESCRIPTORS = "type.googleapis.com/google.protobuf.FileDescriptorSet"
@@ -54,11 +62,19 @@ Known = dict[str, tuple[int, bytes]]
 
 
 class Blueprint:
-    """What Fuse asks of Blueprint."""
+    """What Fuse asks of Blueprint. `connect` is called with the first question: a channel belongs
+    to the loop in which it is made."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._keys = KeyValueServiceStub(channel)
-        self._discovery = ServiceDiscoveryServiceStub(channel)
+    def __init__(self, connect: Callable[[], grpc.aio.Channel]) -> None:
+        self._connect = connect
+
+    @functools.cached_property
+    def _keys(self) -> KeyValueServiceAsyncStub:
+        return KeyValueServiceStub(self._connect())
+
+    @functools.cached_property
+    def _discovery(self) -> ServiceDiscoveryServiceAsyncStub:
+        return ServiceDiscoveryServiceStub(self._connect())
 
     async def put_route(self, route: networking.Route, expected: int | None = None) -> int:
         """Store a route under its name; the revision of the write."""

@@ -6,6 +6,8 @@ set that does not hold together would be refused by every proxy, so it is checke
 
 from __future__ import annotations
 
+import graphlib
+import importlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +19,10 @@ from google.protobuf.message import DecodeError
 log = logging.getLogger(__name__)
 
 WELL_KNOWN = "google/protobuf/"
+WELL_KNOWN_FILES = {
+    *("any", "api", "descriptor", "duration", "empty", "field_mask"),
+    *("source_context", "struct", "timestamp", "type", "wrappers"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +44,22 @@ def checked(service: str, raw: bytes) -> bytes:
     waiting = list(files.values())
     while waiting:
         for needed in waiting.pop().dependency:
-            if needed not in files and needed.startswith(WELL_KNOWN):
-                files[needed] = _well_known(needed)
-                waiting.append(files[needed])
+            if needed not in files and (file := _well_known(needed)) is not None:
+                files[needed] = file
+                waiting.append(file)
+    imports = {name: sorted(file.dependency) for name, file in sorted(files.items())}
     pool = descriptor_pool.DescriptorPool()
-    ordered: list[FileDescriptorProto] = []
+    ordered = FileDescriptorSet()
     try:
-        for name in files:
-            _add_in_order(name, files, ordered)
-        for file in ordered:
+        for name in graphlib.TopologicalSorter(imports).static_order():
+            file = ordered.file.add()
+            file.CopyFrom(files[name])
             file.ClearField("source_code_info")
             pool.AddSerializedFile(file.SerializeToString())
         pool.FindServiceByName(service)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, graphlib.CycleError) as error:
         raise ValueError(f"{service} cannot be built from it: {error}") from None
-    return FileDescriptorSet(file=ordered).SerializeToString(deterministic=True)
+    return ordered.SerializeToString(deterministic=True)
 
 
 def transcoding(prefix: str, descriptors: Mapping[str, bytes]) -> Transcoding | None:
@@ -84,19 +91,11 @@ def _merged(prefix: str, descriptors: Mapping[str, bytes]) -> Transcoding:
     return Transcoding(tuple(services), merged.SerializeToString(deterministic=True))
 
 
-def _add_in_order(
-    name: str, files: Mapping[str, FileDescriptorProto], ordered: list[FileDescriptorProto]
-) -> None:
-    """Append a file after those that it imports; KeyError for one that is not there."""
-    file = files[name]
-    if file in ordered:
-        return
-    for needed in file.dependency:
-        _add_in_order(needed, files, ordered)
-    ordered.append(file)
-
-
-def _well_known(name: str) -> FileDescriptorProto:
+def _well_known(name: str) -> FileDescriptorProto | None:
+    """The file of a well-known type; these are often left out of a set."""
+    module = name.removeprefix(WELL_KNOWN).removesuffix(".proto")
+    if name != f"{WELL_KNOWN}{module}.proto" or module not in WELL_KNOWN_FILES:
+        return None
     file = FileDescriptorProto()
-    descriptor_pool.Default().FindFileByName(name).CopyToProto(file)
+    importlib.import_module(f"google.protobuf.{module}_pb2").DESCRIPTOR.CopyToProto(file)
     return file

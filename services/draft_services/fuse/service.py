@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 import grpc
 
@@ -18,9 +19,16 @@ log = logging.getLogger(__name__)
 
 
 class Fuse:
-    """One Fuse node. `url` is where others reach it, `blueprint` a channel to Blueprint."""
+    """One Fuse node. `blueprint` connects to Blueprint and `url` says where others reach us; both
+    are asked once the loop runs."""
 
-    def __init__(self, settings: Settings, *, blueprint: grpc.aio.Channel, url: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        blueprint: Callable[[], grpc.aio.Channel],
+        url: Callable[[], str],
+    ) -> None:
         self._url = url
         self._fleet = Fleet()
         self._publisher = Publisher(self._fleet, settings.ingress, settings.cors_origins)
@@ -44,6 +52,7 @@ class Fuse:
             for task in (*parts, waiting):
                 task.cancel()
             await asyncio.gather(*parts, waiting, return_exceptions=True)
+            self._fleet.close()
 
     async def _publish(self) -> None:
         """Nothing is published before everything is known: proxies would forget what they serve."""
@@ -54,6 +63,6 @@ class Fuse:
     async def _announce(self) -> None:
         """After every reconnect: Blueprint may have been set up anew."""
         try:
-            await self._blueprint.announce(self._url)
+            await self._blueprint.announce(self._url())
         except BlueprintError as error:
             log.warning("Fuse's address is not in Blueprint: %s", error)

@@ -48,6 +48,7 @@ class Fleet:
         self._snapshot: Snapshot | None = None
         self._streams: set[_Stream] = set()
         self._moved = asyncio.Event()
+        self._closed = False
 
     def handler(self) -> grpc.GenericRpcHandler:
         """The aggregated discovery service, to be added to a gRPC server."""
@@ -67,6 +68,13 @@ class Fleet:
         """Make this what every proxy should have."""
         self._snapshot = snapshot
         for stream in self._streams:
+            stream.wake.set()
+
+    def close(self) -> None:
+        """End every stream, so that the server can stop; the proxies go on with what they have."""
+        self._closed = True
+        for stream in self._streams:
+            stream.open = False
             stream.wake.set()
 
     async def settle(self, patience: float) -> Settlement:
@@ -105,7 +113,7 @@ class Fleet:
         return [s for s in self._streams if not s.session.settled(self._snapshot)]
 
     async def _serve(self, requests: AsyncIterator[Any], context: Any) -> None:
-        stream = _Stream()
+        stream = _Stream(open=not self._closed)
         self._streams.add(stream)
         reader = asyncio.create_task(self._read(stream, requests, context.peer()))
         try:
@@ -115,7 +123,8 @@ class Fleet:
                     for response in stream.session.outgoing(self._snapshot):
                         await context.write(response)
                 await self._woken(stream)
-            await reader  # raises what ended it
+            if reader.done():
+                reader.result()  # raises what ended it
         finally:
             reader.cancel()
             self._streams.discard(stream)

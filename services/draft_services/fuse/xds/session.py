@@ -105,7 +105,7 @@ class Session:
         kind = self._kinds.get(request.type_url)
         if kind is None:  # a type that we never serve
             return []
-        self._subscribe(kind, request)
+        self._subscribe(request.type_url, kind, request)
         if request.type_url == ENDPOINTS:
             for name in self._warming_early:
                 kind.sent.pop(name, None)
@@ -156,13 +156,13 @@ class Session:
             return 0.0
         return max(0.0, self._warming_since + WARMING_PATIENCE - self._clock())
 
-    def _subscribe(self, kind: _Subscription, request: Any) -> None:
+    def _subscribe(self, type_url: str, kind: _Subscription, request: Any) -> None:
         names = set(request.resource_names_subscribe)
         if not kind.asked:
             kind.sent.update(request.initial_resource_versions)
             kind.accepted.update(request.initial_resource_versions)
-            # By the protocol, naming nothing in the first request means everything.
-            kind.wildcard = ALL in names or not names
+            # By the protocol, naming nothing in the first request for these means everything.
+            kind.wildcard = ALL in names or (not names and type_url in (CLUSTER, LISTENER))
         elif ALL in names:
             kind.wildcard = True
         for name in names - {ALL}:
