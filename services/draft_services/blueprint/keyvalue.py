@@ -130,6 +130,7 @@ class KeyValue:
                 kinds = [kind] if kind else self._view.kinds()
                 entries = [entry for each in kinds for entry in self._view.select(each, prefix)]
                 reached = self._view.revision
+                entries.sort(key=lambda entry: entry.revision)  # a watcher's revisions only grow
                 current = [Change(entry.key, entry.revision, entry) for entry in entries]
                 for changes in _chunks(current):
                     yield Chunk(changes, 0)

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 SERVICE = "blueprint"
 KEYS, PROCESSES, SIGNING, LEASES = "keys", "processes", "signing", "leases"
+_CONNECT = 2.0  # seconds until we say that we wait for the engine
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 
 
@@ -71,7 +72,7 @@ class Blueprint:
 
     async def open(self) -> None:
         """Return once everything is read from the engine; waits for the engine to come."""
-        await _patiently(self._connection.open)
+        await _patiently(lambda: self._connection.open(within=_CONNECT))
         for step in self._opening:
             await _patiently(step)
         self._run(self._view.follow, self._registry.view.follow)
