@@ -18,7 +18,7 @@ from draft_services.engine.store import Change, Entry, Key, Store
 MAX_KEY = 1024
 MAX_TYPE_URL = 256  # with the longest key it still fits a subject of the engine
 MAX_VALUE = 1024 * 1024
-MAX_PAGE_BYTES = 8 * 1024 * 1024
+MAX_PAGE_BYTES = 4 * 1024 * 1024  # half a message: a page always fits one
 _CHUNK = 100  # changes in one message to a watcher
 _CHUNK_BYTES = 64 * 1024
 _SILENT = 1000  # changes of others after which a watcher hears where it stands, to resume there

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 ANY = "any"
 
@@ -33,6 +33,18 @@ class Settings(BaseModel):
                 f"gone ({self.gone:g} s) must be longer than silent ({self.silent:g} s)"
             )
         return self
+
+    @field_validator("nonce")
+    @classmethod
+    def _readable(cls, nonce: str) -> str:
+        if nonce != ANY:
+            try:
+                Path(nonce).read_bytes()
+            except OSError as error:
+                raise ValueError(
+                    f'must be "any" or the file that holds the secret: {error.strerror}'
+                ) from None
+        return nonce
 
     def read_nonce(self) -> str | None:
         """The secret as of now, so that it can be changed in place; None accepts any."""

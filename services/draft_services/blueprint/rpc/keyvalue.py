@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 
+from chassis.clients import MAX_MESSAGE
 from draft_api.core.registry.key_value.v1 import models_pb2 as models
 from draft_api.core.registry.key_value.v1 import service_pb2 as pb
 from draft_api.core.registry.key_value.v1.service_pb2_grpc import KeyValueServiceServicer
-from draft_services.blueprint.errors import InvalidArgument
+from draft_services.blueprint.errors import InvalidArgument, TooLarge
 from draft_services.blueprint.keyvalue import Chunk, KeyValue, checked_type, identity
 from draft_services.blueprint.rpc import ingress, query
 from draft_services.blueprint.rpc.status import TRANSLATED, answering, status
-from draft_services.engine.store import Change, Key
+from draft_services.engine.store import Change, Entry, Key
 
+Answer = TypeVar("Answer", pb.ListResponse, pb.QueryResponse)
 Context = grpc.aio.ServicerContext[Any, Any]
 
 VALUE = "type.googleapis.com/core.registry.key_value.v1.Value"
@@ -62,13 +64,12 @@ class KeyValueRpc(KeyValueServiceServicer):
                 request.page_size,
                 request.page_token,
             )
-            return pb.ListResponse(
-                values={
-                    entry.key.name: AnyMessage(type_url=entry.key.kind, value=entry.value)
-                    for entry in page.entries
-                },
-                next_page_token=page.token,
-                revision=page.revision,
+            return _sendable(
+                pb.ListResponse(
+                    values={entry.key.name: _any(entry) for entry in page.entries},
+                    next_page_token=page.token,
+                    revision=page.revision,
+                )
             )
 
     async def Watch(
@@ -91,13 +92,15 @@ class KeyValueRpc(KeyValueServiceServicer):
         async with answering(context):
             statement = query.parse(request.statement)
             page = await self._keys.list(statement.type_url, "", 0, "")
-            return pb.QueryResponse(
-                values={
-                    entry.key.name: AnyMessage(type_url=entry.key.kind, value=entry.value)
-                    for entry in page.entries
-                    if statement.selects(entry.key.name, entry.value)
-                },
-                revision=page.revision,
+            return _sendable(
+                pb.QueryResponse(
+                    values={
+                        entry.key.name: _any(entry)
+                        for entry in page.entries
+                        if statement.selects(entry.key.name, entry.value)
+                    },
+                    revision=page.revision,
+                )
             )
 
     async def _set(self, request: pb.SetRequest) -> pb.SetResponse:
@@ -141,6 +144,20 @@ class KeyValueRpc(KeyValueServiceServicer):
         except TRANSLATED as error:
             code = status(error).value[0]
             return pb.BatchResult(error=pb.BatchError(code=code, message=str(error)))
+
+
+def _any(entry: Entry) -> AnyMessage:
+    return AnyMessage(type_url=entry.key.kind, value=entry.value)
+
+
+def _sendable(answer: Answer) -> Answer:
+    """The answer, if a message can hold it."""
+    if answer.ByteSize() > MAX_MESSAGE:
+        raise TooLarge(
+            f"the answer has {answer.ByteSize()} bytes, a message holds {MAX_MESSAGE}: "
+            "list in pages (page_size)"
+        )
+    return answer
 
 
 def _watched(chunk: Chunk) -> pb.WatchResponse:
