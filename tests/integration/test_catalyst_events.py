@@ -6,11 +6,11 @@ from pathlib import Path
 
 import grpc
 import pytest
-from draft_api.core.message_broker.actors.v1 import consumer_pb2, consumer_pb2_grpc, models_pb2
-from draft_services.catalyst.errors import CatalystError
 from google.protobuf.any_pb2 import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from draft_api.core.message_broker.actors.v1 import consumer_pb2, consumer_pb2_grpc, models_pb2
+from draft_services.catalyst.errors import CatalystError
 from tests.support.catalyst import (
     ALL,
     CloudEvent,
@@ -357,6 +357,13 @@ async def first_kept(channel: grpc.aio.Channel) -> int:
 async def test_a_limit_beyond_the_engines_own_is_refused_with_both_names(nats: Nats) -> None:
     with pytest.raises(CatalystError, match=r"catalyst\.max_store: .*core\.nats\.max_store"):
         async with running_catalyst(nats.url, max_bytes=1 << 40):
+            pass
+
+
+async def test_a_log_that_takes_most_of_the_engine_opens_again(nats: Nats) -> None:
+    """The engine counts a stream's room twice when it is asked to create what is there."""
+    for _ in range(2):
+        async with running_catalyst(nats.url, max_bytes=700_000_000):
             pass
 
 

@@ -2,8 +2,10 @@
 
 # ruff: noqa: N818  (states of affairs, named for what a caller does about them)
 
+from chassis.errors import ChassisError
 
-class CatalystError(Exception):
+
+class CatalystError(ChassisError):
     """The root. The message says what, where and what next; it is shown to the caller as it is."""
 
 

@@ -12,9 +12,9 @@ class Settings(BaseModel):
 
     nats: str = "nats://127.0.0.1:4222"
     """The engine; several servers are separated by commas."""
-    max_store: int = Field(default=1024**3, ge=0)
-    """Bytes that events may take; a full log refuses new ones. 0: no limit but the engine's. By
-    default half of what the engine has, so that events never crowd out the keys."""
+    max_store: int = Field(default=512 * 1024**2, ge=0)
+    """Bytes that events may take; a full log refuses new ones. 0: no limit but the engine's. The
+    default leaves room in a small engine, for events must never crowd out the keys."""
     max_age: float = Field(default=7 * _DAY, ge=0)
     """Seconds after which an event is forgotten; 0: never."""
     dedup_window: float = Field(default=120.0, ge=1)

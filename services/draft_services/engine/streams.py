@@ -10,11 +10,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from draft_services.engine.connection import Connection
-from draft_services.engine.errors import EngineError, Misused
+from draft_services.engine.errors import EngineError, Misused, NotFound
 
 HISTORY = 64  # changes kept of one key
 _SECOND = 1_000_000_000
 _NAME_IN_USE = 10058  # the stream exists with another configuration
+# Not enough storage for `max_bytes`. Said of a stream that is there as well: what it reserves
+# already is then counted a second time.
+_NO_ROOM = 10047
 
 
 def bucket_stream(bucket: str) -> str:
@@ -92,9 +95,13 @@ async def ensure(connection: Connection, config: Mapping[str, Any]) -> None:
         await connection.api(f"STREAM.CREATE.{name}", config)
         return
     except EngineError as error:
-        if error.code != _NAME_IN_USE:
+        if error.code not in (_NAME_IN_USE, _NO_ROOM):
             raise
-    found = (await connection.api(f"STREAM.INFO.{name}"))["config"]
+        refusal = error
+    try:
+        found = (await connection.api(f"STREAM.INFO.{name}"))["config"]
+    except NotFound:
+        raise refusal from None
     wanted = {**found, **config, "num_replicas": found["num_replicas"]}
     if found["storage"] != wanted["storage"]:
         raise Misused(
