@@ -12,12 +12,12 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
-
-from chassis.clients import connect
-from chassis.errors import Unavailable
 from draft_api.core.registry.service_discovery.v1 import models_pb2 as models
 from draft_api.core.registry.service_discovery.v1 import service_pb2 as pb
 from draft_api.core.registry.service_discovery.v1 import service_pb2_grpc as rpc
+
+from chassis.clients import connect
+from chassis.errors import Unavailable
 
 log = logging.getLogger(__name__)
 

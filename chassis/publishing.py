@@ -10,6 +10,11 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import grpc
+from draft_api.core.control_plane.networking.v1 import service_pb2 as networking
+from draft_api.core.control_plane.networking.v1 import service_pb2_grpc as networking_rpc
+from draft_api.core.registry.key_value.v1 import models_pb2 as kv_models
+from draft_api.core.registry.key_value.v1 import service_pb2 as kv
+from draft_api.core.registry.key_value.v1 import service_pb2_grpc as kv_rpc
 from google.protobuf import descriptor_pool
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.descriptor import FileDescriptor
@@ -17,11 +22,6 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import Message
 
 from chassis.clients import connect
-from draft_api.core.control_plane.networking.v1 import service_pb2 as networking
-from draft_api.core.control_plane.networking.v1 import service_pb2_grpc as networking_rpc
-from draft_api.core.registry.key_value.v1 import models_pb2 as kv_models
-from draft_api.core.registry.key_value.v1 import service_pb2 as kv
-from draft_api.core.registry.key_value.v1 import service_pb2_grpc as kv_rpc
 
 log = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import grpc
-
-from chassis.clients import Address
 from draft_api.core.registry.service_discovery.v1 import models_pb2 as models
 from draft_api.core.registry.service_discovery.v1 import service_pb2 as pb
 from draft_api.core.registry.service_discovery.v1 import service_pb2_grpc as rpc
+
+from chassis.clients import Address
 
 log = logging.getLogger(__name__)
 

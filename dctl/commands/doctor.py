@@ -109,7 +109,6 @@ def _cluster(file: Path | None) -> Iterator[Finding]:
         return
     yield Finding("cluster", "ok", f"{cluster.name}, {len(plan.steps)} resources")
     for problem in problems:
-        what, _, fix = problem.partition(": ")
-        yield Finding("ports", "missing", what, fix)
+        yield Finding("ports", "missing", problem, "stop it, or move ours: --port-offset 100")
     if not problems:
         yield Finding("ports", "ok", "free, or ours")

@@ -115,7 +115,7 @@ def apply(file: Path | None, yes: bool, port_offset: int | None, mode: Mode, for
         click.echo(plan_text(made, source=str(cluster.source)), err=True)
     problems = preflight(made, cluster.readers)
     if problems:
-        raise PortTakenError("\n".join(problems), hint="or move ours: --port-offset 100")
+        raise PortTakenError("\n".join(problems), hint="stop it, or move ours: --port-offset 100")
     if made.changed and not yes:
         _confirm(f"Apply to {cluster.name}?")
 

@@ -20,12 +20,13 @@ from dctl.engine.ports import PortBook
 from dctl.engine.status import Row, status
 from dctl.errors import NotFoundError
 from dctl.hosts.base import Host, Kind, Observed, Probe, Reader, Resource, State
-from dctl.hosts.process import ProcessHost, ProcessReader, data_dir, instance_dir
+from dctl.hosts.process import ProcessHost, ProcessReader, data_dir, instance_dir, secret_file
 from dctl.hosts.routes import INGRESS, RouteHost, RouteReader
 from dctl.spec import Loaded
 from dctl.workspace import load_spec
 
 LOCAL = "local"
+NONCE = "nonce"
 Verb = Literal["start", "stop", "restart"]
 
 
@@ -75,6 +76,7 @@ class OpenCluster:
             ports=ports,
             files=lambda name: instance_dir(self.name, name),
             data=lambda name: data_dir(self.name, name),
+            nonce=secret_file(self.name, NONCE) if self._makes_nonce else None,
         )
 
     def plan(self, *, port_offset: int | None = None) -> Plan:
@@ -101,6 +103,8 @@ class OpenCluster:
         hosts = self.hosts()
         first = hosts[LOCAL]
         with first.lock(who()):
+            if self._makes_nonce:
+                first.keep_secret(NONCE)
             if plan.changed:
                 steps = [f"{step.verdict.action} {step.name}" for step in plan.changed]
                 first.record(entry("apply", steps=steps))
@@ -129,6 +133,11 @@ class OpenCluster:
                 f'"{pattern}" names no part of cluster {self.name}', hint=f"there are: {names}"
             )
         return chosen
+
+    @property
+    def _makes_nonce(self) -> bool:
+        """The spec names no nonce: the cluster gets one of its own."""
+        return self.spec.security.nonce is None
 
     def _processes(self) -> list[Observed]:
         return [o for o in self.readers[LOCAL].observe() if o.kind is Kind.PROCESS]

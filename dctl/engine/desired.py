@@ -26,6 +26,7 @@ def desired(
     ports: PortBook,
     files: Callable[[str], Path],
     data: Callable[[str], Path],
+    nonce: Path | None,
 ) -> list[Resource]:
     """Every resource of the cluster. Raises SpecError for what this version cannot run, all of
     it at once."""
@@ -41,7 +42,7 @@ def desired(
         name: tuple(f"{name}-{number}" for number in range(1, count + 1))
         for name, count in replicas.items()
     }
-    site = Site(cluster, root, host, ports, files, data, instances)
+    site = Site(cluster, root, host, ports, files, data, nonce, instances)
     resources = list(core_resources(site))
     for name, service in cluster.services.items():
         resources += service_resources(site, name, service)

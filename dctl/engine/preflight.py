@@ -29,8 +29,7 @@ def preflight(plan: Plan, readers: Mapping[str, Reader]) -> list[str]:
             if owner := readers[step.host].port_owner(endpoint):
                 problems.append(
                     f"{step.name} on {step.host} needs port {endpoint.port} ({port}), which is"
-                    f" held by {owner.name} (pid {owner.pid}): stop it, or move ours with"
-                    " --port-offset"
+                    f" held by {owner.name} (pid {owner.pid})"
                 )
     return problems
 

@@ -190,6 +190,9 @@ class Host(Reader, Protocol):
     def remove(self, name: str) -> None:
         """End it and forget it. Its data stays."""
 
+    def keep_secret(self, name: str) -> None:
+        """Make a random secret of that name, once, in a file that only its owner reads."""
+
     def lock(self, holder: str) -> AbstractContextManager[None]:
         """The cluster's apply lock; raises LockedError that names the holder and since when."""
 

@@ -36,6 +36,7 @@ class FakeHost:
         self.broken: dict[str, str] = {}  # name -> why ensure, start, stop or remove fails
         self.crashing: set[str] = set()  # names that end right after every start
         self.ill: set[str] = set()  # check targets that answer badly
+        self.secrets: set[str] = set()
         self._cluster = cluster
         self._things: dict[str, Observed] = {}
         self._journal: list[Mapping[str, Json]] = []
@@ -96,6 +97,9 @@ class FakeHost:
     def remove(self, name: str) -> None:
         self._call("remove", name)
         self._things.pop(name, None)
+
+    def keep_secret(self, name: str) -> None:
+        self.secrets.add(name)
 
     @contextmanager
     def lock(self, holder: str) -> Iterator[None]:

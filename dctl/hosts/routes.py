@@ -132,6 +132,8 @@ class RouteHost(RouteReader):
 
     def restart(self, name: str) -> None: ...
 
+    def keep_secret(self, name: str) -> None: ...
+
     @contextmanager
     def lock(self, holder: str) -> Iterator[None]:
         yield  # the cluster's lock is with the first host

@@ -1,15 +1,19 @@
 """One command raises Draft: spec -> plan -> apply -> a live cluster, used as its README says."""
 
 import json
+import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.support.clusters import Cluster, raised
@@ -195,7 +199,7 @@ def test_any_part_may_be_killed_and_nothing_is_lost(standing: Cluster, victim: s
     routes = standing.dctl("route", "list", "-o", "json").stdout
     before = standing.pids()
 
-    signal_process(before[victim], signal.SIGKILL)
+    os.kill(before[victim], signal.SIGKILL)
     wait_until(lambda: standing.pids().get(victim) not in (None, before[victim]), within=30)
     standing.dctl("infra", "wait", "--timeout", "30s")
 
@@ -231,12 +235,6 @@ def test_the_supervisor_may_be_killed_and_everything_is_back(standing: Cluster) 
     assert len([p for p in standing.processes() if "nats-server" in p.name()]) == 1
 
 
-def signal_process(pid: int, number: signal.Signals) -> None:
-    import os
-
-    os.kill(pid, number)
-
-
 def test_a_stopped_blueprint_is_named_as_unreachable(standing: Cluster) -> None:
     standing.dctl("infra", "stop", "blueprint")
     try:
@@ -265,9 +263,6 @@ def test_a_service_that_dies_at_start_is_named_with_its_exit_and_last_lines(
 def test_a_value_over_1_mib_is_refused_and_the_limit_named(standing: Cluster) -> None:
     big = standing.folder / "big"
     big.write_text("x" * ((1 << 20) + 1))
-    import subprocess
-    import sys
-
     done = subprocess.run(
         [sys.executable, "-m", "dctl", "kv", "set", "big", "-"],
         cwd=standing.folder,
@@ -306,7 +301,7 @@ def test_a_taken_port_names_who_holds_it_and_nothing_is_started(fresh: Cluster) 
         )
         done = fresh.dctl("infra", "apply", "-y", code=1)
         assert f"port {port}" in done.stderr
-        assert "python" in done.stderr
+        assert f"held by {psutil.Process().name()} (pid {os.getpid()})" in done.stderr
         assert "--port-offset" in done.stderr
         assert fresh.processes() == []
 

@@ -16,7 +16,7 @@ from dctl.engine.catalogue.site import (
     reachable,
     to_yaml,
 )
-from dctl.hosts.base import Check, Condition, Kind, Need, Resource
+from dctl.hosts.base import Check, Kind, Resource
 from dctl.hosts.routes import INGRESS, RouteSpec
 from dctl.spec.core import Blueprint, Catalyst, Core, CorePart, Envoy, Fuse, Nats
 
@@ -88,8 +88,8 @@ def _nats(site: Site, part: Nats, instance: str) -> Resource:
 
 
 def _blueprint(site: Site, part: Blueprint, instance: str) -> Resource:
-    nonce = site.cluster.security.nonce or "any"
-    return _chassis(site, part, "blueprint", instance, {"nats": _engine(site), "nonce": nonce})
+    settings = {"nats": _engine(site), "nonce": str(site.nonce or "any")}
+    return _chassis(site, part, "blueprint", instance, settings)
 
 
 def _catalyst(site: Site, part: Catalyst, instance: str) -> Resource:
@@ -190,7 +190,7 @@ def route(site: Site, service: str, number: int, spec: RouteSpec) -> Resource:
         host=INGRESS,
         service=service,
         spec=spec.to_json(),
-        needs=tuple(Need(fuse, Condition.HEALTHY) for fuse in site.instances.get("fuse", ())),
+        needs=site.needs({"blueprint": "healthy", "fuse": "healthy"}),
     )
 
 

@@ -24,7 +24,8 @@ class Site:
     """The place that parts are built for: one host of one cluster.
 
     `files(name)` and `data(name)` are the folders of an instance on that host: what dctl writes
-    there, and what the instance keeps. `instances` tells the instances of every part by its name.
+    there, and what the instance keeps. `nonce` is the file of the cluster's secret, None where any
+    nonce is accepted. `instances` tells the instances of every part by its name.
     """
 
     cluster: Cluster
@@ -33,6 +34,7 @@ class Site:
     ports: PortBook
     files: Callable[[str], Path]
     data: Callable[[str], Path]
+    nonce: Path | None
     instances: Mapping[str, tuple[str, ...]]
 
     def listen(self, instance: str, port: str, wish: Address) -> Endpoint:
@@ -120,6 +122,8 @@ def bootstrap(site: Site, *, service: str, instance: str, grpc: Endpoint | None)
     }
     if blueprint := site.blueprint():
         env["DRAFT_SERVICE_ENTRYPOINT"] = blueprint
+    if site.nonce is not None:
+        env["DRAFT_NONCE_FILE"] = str(site.nonce)
     if grpc is not None:
         advertised = reachable(grpc)
         env |= {

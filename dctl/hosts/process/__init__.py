@@ -20,11 +20,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dctl.hosts.process.host import ProcessHost
-    from dctl.hosts.process.layout import data_dir, instance_dir, state_dir
+    from dctl.hosts.process.layout import data_dir, instance_dir, secret_file, state_dir
     from dctl.hosts.process.reader import ProcessReader
     from dctl.hosts.process.spec import ProcessSpec
 
-__all__ = ["ProcessHost", "ProcessReader", "ProcessSpec", "data_dir", "instance_dir", "state_dir"]
+__all__ = [
+    "ProcessHost",
+    "ProcessReader",
+    "ProcessSpec",
+    "data_dir",
+    "instance_dir",
+    "secret_file",
+    "state_dir",
+]
 
 _HOMES = {
     "ProcessHost": "host",
@@ -32,6 +40,7 @@ _HOMES = {
     "ProcessSpec": "spec",
     "data_dir": "layout",
     "instance_dir": "layout",
+    "secret_file": "layout",
     "state_dir": "layout",
 }
 

@@ -7,6 +7,7 @@ runs says itself (in its run record) with what it was started.
 from __future__ import annotations
 
 import functools
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -100,6 +101,14 @@ class ProcessHost(ProcessReader):
             self._supervisor.drop(name)
         self._forget_run(name)
         _remove_tree(self._layout.files(name))
+
+    @_translated
+    def keep_secret(self, name: str) -> None:
+        self._claim()
+        path = self._layout.secret(name)
+        if not path.exists():
+            private_folder(path.parent)
+            write_whole(path, secrets.token_urlsafe(32))
 
     @contextmanager
     def lock(self, holder: str) -> Iterator[None]:

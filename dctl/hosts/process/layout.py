@@ -31,6 +31,11 @@ def data_dir(cluster: str, name: str) -> Path:
     return Layout(state_dir(cluster)).data(name)
 
 
+def secret_file(cluster: str, name: str) -> Path:
+    """A secret that dctl made for the cluster itself."""
+    return Layout(state_dir(cluster)).secret(name)
+
+
 class Layout:
     """The paths under one cluster's state folder."""
 
@@ -60,6 +65,9 @@ class Layout:
 
     def files(self, name: str) -> Path:
         return self.state / "processes" / name
+
+    def secret(self, name: str) -> Path:
+        return self.state / "secrets" / name
 
     def data(self, name: str) -> Path:
         return self.state / "data" / name
