@@ -11,13 +11,13 @@ from pathlib import Path
 
 import grpc
 import pytest
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
-from google.protobuf.duration_pb2 import Duration
-
 from draft_api.core.control_plane.networking.v1 import service_pb2 as networking
 from draft_api.core.registry.key_value.v1 import models_pb2, service_pb2
 from draft_api.examples.echo.v1 import service_pb2 as echo
 from draft_api.examples.echo.v1 import service_pb2_grpc as echo_grpc
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.duration_pb2 import Duration
+
 from tests.support.blueprint import value
 from tests.support.ingress import (
     ECHO,
@@ -154,6 +154,28 @@ async def test_every_protocol_reaches_a_grpc_service(ingress: Ingress) -> None:
         status, _, body = await request(url, b'{"input":"hi"}', content_type="application/json")
         assert (status, json.loads(body)) == (200, {"output": "hi"})
 
+        status, headers, body = await request(
+            url, b'{"input":"hi"}', content_type="application/json", connect_protocol_version="1"
+        )
+        assert (status, headers["content-type"]) == (200, "application/json")
+        assert json.loads(body) == {"output": "hi"}
+
+
+async def test_messages_as_large_as_blueprints_values_pass(ingress: Ingress) -> None:
+    """Connect and JSON are buffered on the way; a value of 1 MiB, and JSON makes it larger."""
+    await ingress.store_descriptors(ECHO, echo_files())
+    large = "x" * (3 << 20)
+    async with grpc_backend() as backend:
+        await ingress.add(echo_route(endpoint=backend.endpoint))
+        said = echo.SpeakRequest(input=large).SerializeToString()
+        for body, headers in (
+            (said, {"content_type": "application/proto", "connect_protocol_version": "1"}),
+            (json.dumps({"input": large}).encode(), {"content_type": "application/json"}),
+        ):
+            status, _, answer = await request(ingress.url + SPEAK, body, **headers)
+            assert status == 200, answer
+            assert len(answer) >= len(large)
+
 
 async def test_json_works_whether_descriptors_come_before_or_after_the_route(
     ingress: Ingress,
@@ -281,6 +303,10 @@ async def test_hosts_headers_prefixes_and_rewrites_select(ingress: Ingress) -> N
         assert (await request(url + "/other", host=shop))[2] == b"a"
         assert (await request(url + "/b", x_beta="yes"))[2] == b"c"
         assert (await request(url + "/b", x_beta="no"))[2] == b"a"
+        empty = match(prefix="/", headers=networking.HeaderMatchOptions(key="X-Empty"))
+        await ingress.add(networking.Route(name="d", match=empty, endpoint=b.endpoint))
+        assert (await request(url + "/", x_empty=""))[2] == b"b"
+        assert (await request(url + "/", x_empty="no"))[2] == b"a"
 
 
 async def test_fuse_tells_where_it_is(ingress: Ingress) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 import grpc
 import psutil
 import pytest
-
 from draft_api.core.control_plane.networking.v1 import service_pb2 as networking
 from draft_api.core.control_plane.networking.v1 import service_pb2_grpc as networking_grpc
 from draft_api.core.registry.service_discovery.v1 import service_pb2 as discovery
 from draft_api.examples.echo.v1 import service_pb2 as echo
 from draft_api.examples.echo.v1 import service_pb2_grpc as echo_grpc
 from draft_services.blueprint.settings import Settings
+
 from tests.support import blueprint
 from tests.support.envoy import Envoy, free_port, running_envoy
 from tests.support.fuse import FuseProcess, fuse_process

@@ -15,12 +15,12 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import grpc
-
-from chassis.clients import Address
-from chassis.server import make_server
 from draft_api.core.control_plane.networking.v1 import service_pb2_grpc as networking_grpc
 from draft_services.fuse.service import Fuse
 from draft_services.fuse.settings import Settings
+
+from chassis.clients import Address
+from chassis.server import make_server
 from tests.support.envoy import free_port
 
 

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
-
 from draft_api.core.control_plane.networking.v1 import service_pb2 as networking
 from draft_api.core.registry.key_value.v1 import service_pb2 as keys
 from draft_api.core.registry.service_discovery.v1 import service_pb2 as discovery
 from draft_api.examples.echo.v1 import service_pb2 as echo
 from draft_api.examples.echo.v1 import service_pb2_grpc as echo_grpc
 from draft_services.blueprint.settings import Settings
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
 from tests.support import blueprint, fuse
 from tests.support.envoy import Envoy, free_port, running_envoy
 from tests.support.nats import running_nats

@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import grpc
-from google.protobuf.any_pb2 import Any as AnyMessage
-
-from chassis.errors import RpcError
 from draft_api.core.control_plane.networking.v1 import service_pb2 as networking
 from draft_api.core.registry.key_value.v1 import models_pb2
 from draft_api.core.registry.key_value.v1 import service_pb2 as keys
@@ -20,6 +17,9 @@ from draft_api.core.registry.service_discovery.v1 import service_pb2 as discover
 from draft_api.core.registry.service_discovery.v1.service_pb2_grpc import (
     ServiceDiscoveryServiceStub,
 )
+from google.protobuf.any_pb2 import Any as AnyMessage
+
+from chassis.errors import RpcError
 
 if TYPE_CHECKING:
     from draft_api.core.registry.key_value.v1.service_pb2_grpc import KeyValueServiceAsyncStub

@@ -12,11 +12,11 @@ import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from google.protobuf.message import DecodeError
-
 from draft_api.core.control_plane.networking.v1 import service_pb2 as networking
 from draft_api.core.registry.service_discovery.v1 import models_pb2 as models
 from draft_api.core.registry.service_discovery.v1 import service_pb2 as discovery
+from google.protobuf.message import DecodeError
+
 from draft_services.fuse import descriptors, routes
 from draft_services.fuse.blueprint import (
     DESCRIPTORS,

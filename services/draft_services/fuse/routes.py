@@ -10,8 +10,9 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-from chassis import clients
 from draft_api.core.control_plane.networking.v1 import service_pb2 as networking
+
+from chassis import clients
 
 ANY_HOST = "*"
 MAX_NAME_BYTES = 1024  # a route's name is a key in Blueprint

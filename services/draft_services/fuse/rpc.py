@@ -7,10 +7,10 @@ import logging
 from typing import Any
 
 import grpc
-
-from chassis.errors import FailedPrecondition, InvalidArgument, Unavailable
 from draft_api.core.control_plane.networking.v1 import service_pb2 as pb
 from draft_api.core.control_plane.networking.v1.service_pb2_grpc import NetworkingServiceServicer
+
+from chassis.errors import FailedPrecondition, InvalidArgument, Unavailable
 from draft_services.fuse.blueprint import Blueprint, BlueprintError
 from draft_services.fuse.mirror import Mirror
 from draft_services.fuse.publisher import Follower, Outcome, Publisher

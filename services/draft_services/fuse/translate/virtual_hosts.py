@@ -13,16 +13,9 @@ from typing import Any
 
 from draft_services.fuse.descriptors import Transcoding, transcoding
 from draft_services.fuse.routes import Route
-from draft_services.fuse.translate import matching
+from draft_services.fuse.translate import filters, matching
 from draft_services.fuse.translate.clusters import cluster_name
-from draft_services.fuse.translate.listener import (
-    CONNECT_BRIDGE,
-    CORS,
-    GRPC_WEB,
-    HEADER_MUTATION,
-    ROUTE_CONFIGURATION,
-    TRANSCODER,
-)
+from draft_services.fuse.translate.listener import ROUTE_CONFIGURATION
 from draft_services.fuse.xds.messages import message, packed
 from draft_services.fuse.xds.resources import Resource
 
@@ -47,11 +40,8 @@ def route_configuration(
         {
             "name": host,
             "domains": [host],
-            "typed_per_filter_config": _cors(cors_origins),
-            "routes": [
-                _route(route, transcoding(route.prefix, descriptors) if _is_grpc(route) else None)
-                for route in ordered
-            ],
+            "typed_per_filter_config": filters.cors(cors_origins),
+            "routes": [one for route in ordered for one in _routes(route, descriptors)],
         }
         for host, ordered in matching.by_host(routes).items()
     ]
@@ -64,26 +54,42 @@ def route_configuration(
     return Resource.of(ROUTE_CONFIGURATION, configuration)
 
 
+def _routes(route: Route, descriptors: Mapping[str, bytes]) -> tuple[Any, ...]:
+    json = None
+    # A rewritten path names no method, and JSON is not gRPC.
+    if _is_grpc(route) and not (route.rewrite_prefix or route.only_grpc):
+        json = transcoding(route.prefix, descriptors)
+    return _with_json(route, json)
+
+
 # Most calls repeat an earlier one: a change touches one route of thousands.
 @functools.lru_cache(maxsize=16_384)
-def _route(route: Route, json: Transcoding | None) -> Any:
+def _with_json(route: Route, json: Transcoding | None) -> tuple[Any, ...]:
+    if not _is_grpc(route):
+        return (_route(route, filters.untouched()),)
+    if json is None:
+        return (_route(route, {}),)
+    transcoded = filters.transcoded(json)
+    by_json = _route(route, transcoded | filters.unbridged())
+    by_json.name += " (json)"
+    by_json.match.headers.add(
+        name="content-type", string_match={"prefix": "application/json", "ignore_case": True}
+    )
+    return by_json, _route(route, transcoded)
+
+
+def _route(route: Route, per_filter: dict[str, Any]) -> Any:
     return message("envoy.config.route.v3.Route")(
         name=route.name,
         stat_prefix=route.name,
         match=_match(route),
         route=_action(route),
-        typed_per_filter_config=_filters(route, json),
+        typed_per_filter_config=per_filter,
     )
 
 
 def _match(route: Route) -> dict[str, Any]:
-    headers = [
-        {"name": key, "string_match": {"exact": value}}
-        if value
-        # An exact match of "" is one of a header that is there and empty.
-        else {"name": key, "string_match": {"safe_regex": {"regex": "^$"}}}
-        for key, value in route.headers
-    ]
+    headers = [{"name": key, "string_match": {"exact": value}} for key, value in route.headers]
     kind = "path_separated_prefix" if matching.is_whole_segment(route.prefix) else "prefix"
     match: dict[str, Any] = {kind: route.prefix, "headers": headers}
     if route.only_grpc:
@@ -146,43 +152,6 @@ def _rewrite(route: Route) -> dict[str, Any]:
             }
         }
     return {"prefix_rewrite": new}
-
-
-def _filters(route: Route, json: Transcoding | None) -> dict[str, Any]:
-    off = packed(message("envoy.config.route.v3.FilterConfig")(disabled=True))
-    if not _is_grpc(route):
-        return dict.fromkeys((GRPC_WEB, CONNECT_BRIDGE, TRANSCODER, HEADER_MUTATION, CORS), off)
-    if json is None or route.rewrite_prefix:  # a rewritten path names no method
-        return {}
-    transcoder = message(
-        "envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder"
-    )(
-        proto_descriptor_bin=json.files,
-        services=json.services,
-        auto_mapping=True,
-        convert_grpc_status=True,
-        # The route that was matched serves, whatever path the method has.
-        match_incoming_request_route=True,
-    )
-    return {TRANSCODER: packed(transcoder)}
-
-
-def _cors(origins: tuple[str, ...]) -> dict[str, Any]:
-    if not origins:
-        return {}
-    policy = message("envoy.extensions.filters.http.cors.v3.CorsPolicy")(
-        allow_origin_string_match=[
-            {"prefix": ""} if origin == "*" else {"exact": origin} for origin in origins
-        ],
-        allow_methods="GET, POST, OPTIONS",
-        allow_headers=(
-            "content-type, authorization, grpc-timeout, x-grpc-web, x-user-agent, "
-            "connect-protocol-version, connect-timeout-ms"
-        ),
-        expose_headers="grpc-status, grpc-message, grpc-status-details-bin",
-        max_age="7200",
-    )
-    return {CORS: packed(policy)}
 
 
 def _is_grpc(route: Route) -> bool:

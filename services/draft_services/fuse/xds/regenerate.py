@@ -29,7 +29,6 @@ ROOTS = (
     "envoy/extensions/filters/http/cors/v3/cors.proto",
     "envoy/extensions/filters/http/grpc_json_transcoder/v3/transcoder.proto",
     "envoy/extensions/filters/http/grpc_web/v3/grpc_web.proto",
-    "envoy/extensions/filters/http/header_mutation/v3/header_mutation.proto",
     "envoy/extensions/filters/http/router/v3/router.proto",
     "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.proto",
     "envoy/extensions/retry/host/previous_hosts/v3/previous_hosts.proto",

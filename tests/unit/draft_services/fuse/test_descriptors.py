@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
-
 from draft_services.fuse.descriptors import checked, transcoding
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
 TIMESTAMP = "google/protobuf/timestamp.proto"
 

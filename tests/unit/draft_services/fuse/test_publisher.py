@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-
 from draft_services.fuse import publisher as module
 from draft_services.fuse.publisher import Change, Kind, Outcome, Publisher
 from draft_services.fuse.routes import Endpoint, Route, Upstream
@@ -16,6 +15,7 @@ from draft_services.fuse.xds.fleet import Fleet, Settlement
 from draft_services.fuse.xds.messages import message
 from draft_services.fuse.xds.resources import ENDPOINTS, ROUTES, Snapshot
 from draft_services.fuse.xds.session import Refusal
+
 from tests.support.waiting import until
 
 CONFIGURATION = "envoy.config.route.v3.RouteConfiguration"

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from google.protobuf.duration_pb2 import Duration
-
 from draft_api.core.control_plane.networking.v1 import service_pb2 as pb
 from draft_services.fuse.routes import Endpoint, InvalidRouteError, parse, parse_address
+from google.protobuf.duration_pb2 import Duration
 
 
 def route(*, match: dict[str, Any] | None = None, **fields: Any) -> pb.Route:

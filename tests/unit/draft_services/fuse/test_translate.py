@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from draft_services.fuse.descriptors import Transcoding
 from draft_services.fuse.routes import Endpoint, Route, Upstream
 from draft_services.fuse.translate import matching
 from draft_services.fuse.translate.clusters import Instance, cluster_name, cluster_resources
-from draft_services.fuse.translate.listener import CONNECT_BRIDGE, GRPC_WEB, TRANSCODER, listener
+from draft_services.fuse.translate.filters import CONNECT_BRIDGE, GRPC_WEB, TRANSCODER
+from draft_services.fuse.translate.listener import listener
 from draft_services.fuse.translate.virtual_hosts import route_configuration
 from draft_services.fuse.xds.messages import message
 from draft_services.fuse.xds.resources import CLUSTER, ENDPOINTS, Resource
@@ -38,8 +38,12 @@ def decoded(resource: Resource) -> Any:
 
 
 def only_route(of: Route, descriptors: dict[str, bytes] | None = None) -> Any:
-    configuration = decoded(route_configuration([of], descriptors or {}))
-    return configuration.virtual_hosts[0].routes[0]
+    (found,) = routes_of(of, descriptors or {})
+    return found
+
+
+def routes_of(of: Route, descriptors: dict[str, bytes]) -> Any:
+    return decoded(route_configuration([of], descriptors)).virtual_hosts[0].routes
 
 
 def by_type(resources: list[Resource], type_url: str) -> list[Any]:
@@ -214,12 +218,22 @@ def test_a_plain_route_has_every_bridge_switched_off() -> None:
 
 
 def test_a_grpc_route_is_transcoded_where_descriptors_are_known() -> None:
+    """And JSON passes the bridge, which would not translate it."""
     grpc = route(prefix="/p.S/", upstream=SERVICE)
     assert TRANSCODER not in only_route(grpc).typed_per_filter_config
-    config = only_route(grpc, {"p.S": b""}).typed_per_filter_config[TRANSCODER]
-    name = "envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder"
-    assert list(message(name).FromString(config.value).services) == ["p.S"]
-    assert Transcoding(("p.S",), b"")  # what was found
+    json, other = routes_of(grpc, {"p.S": b""})
+    for each in (json, other):
+        config = each.typed_per_filter_config[TRANSCODER]
+        name = "envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder"
+        assert list(message(name).FromString(config.value).services) == ["p.S"]
+    assert CONNECT_BRIDGE in json.typed_per_filter_config
+    assert CONNECT_BRIDGE not in other.typed_per_filter_config
+
+
+def test_a_route_for_grpc_only_or_with_a_new_path_takes_no_json() -> None:
+    for fields in ({"only_grpc": True}, {"rewrite_prefix": "/x/"}):
+        found = routes_of(route(prefix="/p.S/", upstream=SERVICE, **fields), {"p.S": b""})
+        assert [TRANSCODER in each.typed_per_filter_config for each in found] == [False]
 
 
 def test_the_listener_is_where_it_was_asked_for() -> None:
