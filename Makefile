@@ -52,4 +52,4 @@ bench: install     ## measure, as ratios side by side
 	$(BIN)/python -m benchmarks $(ARGS)
 
 docs: install      ## write the generated pages under docs/
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generator

@@ -1,18 +1,15 @@
-"""Writes docs/cli.md from the commands themselves; `make docs` runs it, a test holds it fresh."""
+"""The page of commands, from the commands themselves."""
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 
 from dctl.cli import COMMANDS, root
 from dctl.errors import ExitCode
 
-TARGET = Path(__file__).with_name("cli.md")
 _EXITS = {
     ExitCode.OK: "done",
     ExitCode.ERROR: "it failed; also: what was asked for by name is not there",
@@ -27,7 +24,7 @@ _EXITS = {
 }
 
 
-def reference() -> str:
+def page() -> str:
     """The whole page."""
     # Help is wrapped to the terminal and the home folder: fix both, so that the page is the same
     # everywhere.
@@ -54,8 +51,3 @@ def _command(command: click.Command, parent: click.Context, name: str) -> Iterat
             below = command.get_command(context, sub)
             assert below is not None
             yield from _command(below, context, sub)
-
-
-if __name__ == "__main__":
-    TARGET.write_text(reference(), encoding="utf-8")
-    print(f"wrote {TARGET}", file=sys.stderr)
