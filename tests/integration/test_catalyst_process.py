@@ -128,6 +128,17 @@ async def test_it_waits_for_its_engine_and_serves_only_then(tmp_path: Path) -> N
             nats.kill()
 
 
+async def test_it_can_be_stopped_while_it_waits_for_its_engine(tmp_path: Path) -> None:
+    with catalyst_process(tmp_path / "catalyst", Nats(tmp_path / "nats").url) as catalyst:
+        async with asyncio.timeout(20):
+            while True:
+                if "waiting for the engine" in await asyncio.to_thread(catalyst.log):
+                    break
+                await asyncio.sleep(0.02)
+        assert await asyncio.to_thread(catalyst.stop) == 0
+        assert "Traceback" not in catalyst.log()
+
+
 async def test_stopping_sends_consumers_and_producers_to_try_again(
     catalyst: CatalystProcess,
 ) -> None:
@@ -150,7 +161,7 @@ async def test_stopping_sends_consumers_and_producers_to_try_again(
 
 
 async def test_memory_is_bounded_however_many_are_slow(catalyst: CatalystProcess) -> None:
-    """80 MB pass by eight consumers that take nothing; what is kept of it is bounded."""
+    """160 MB pass by eight consumers that take nothing; what is kept of it is bounded."""
     async with connected(catalyst) as channel:
         await produce(channel, [event("first")])
         assert catalyst.statistics().memory_info().rss < RESIDENT_IDLE
@@ -162,7 +173,7 @@ async def test_memory_is_bounded_however_many_are_slow(catalyst: CatalystProcess
         ]
         for call in slow:
             await call.initial_metadata()
-        for at in range(40):
+        for at in range(80):
             await produce(channel, [events(100, prefix=f"{at}-", text="x" * 20_000)])
         assert catalyst.statistics().memory_info().rss < RESIDENT_IDLE + 60 * 1024 * 1024
         for call in slow:
