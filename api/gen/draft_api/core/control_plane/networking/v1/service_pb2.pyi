@@ -227,7 +227,10 @@ class Route(_message.Message):
     service: _builtins.str
     """A service's name: the targets are its healthy processes, as the registry knows them."""
     retries: _builtins.int
-    """How often a request that could not be delivered is tried again. 0 means never."""
+    """How often a request is tried again that could not be delivered or was answered with UNAVAILABLE
+    (plain HTTP: 502, 503, 504). 0 leaves it to Fuse: for a `service`, what could not be delivered
+    goes to other processes, twice at most; for fixed targets, never.
+    """
     rewrite_prefix: _builtins.str
     """Replaces the matched prefix of the path. Empty keeps it."""
     @_builtins.property
@@ -244,7 +247,7 @@ class Route(_message.Message):
 
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
-        """How long a request may take. Unset means the proxy's default, zero no limit."""
+        """How long a request may take. Unset or zero: no limit but the caller's own deadline."""
 
     def __init__(
         self,
@@ -334,9 +337,14 @@ class RouteMatch(_message.Message):
     HOST_FIELD_NUMBER: _builtins.int
     HEADER_MATCHES_FIELD_NUMBER: _builtins.int
     prefix: _builtins.str
-    """The path begins with this. Of several routes that match, the longest prefix wins."""
+    """The path begins with this. `/api` stands for itself and what is below it, not for `/apix`; a
+    prefix that ends with `/` or `.` is taken as it is. Of several routes that match, the longest
+    prefix wins.
+    """
     host: _builtins.str
-    """The requested host, without its port. Empty means any."""
+    """The requested host, without its port; `*.example.com` and `example.*` are patterns. Empty means
+    any.
+    """
     @_builtins.property
     def headers(self) -> Global___HeaderMatchOptions:
         """One header's value."""
