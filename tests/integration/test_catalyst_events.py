@@ -6,11 +6,11 @@ from pathlib import Path
 
 import grpc
 import pytest
+from draft_api.core.message_broker.actors.v1 import consumer_pb2, consumer_pb2_grpc, models_pb2
+from draft_services.catalyst.errors import CatalystError
 from google.protobuf.any_pb2 import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from draft_api.core.message_broker.actors.v1 import consumer_pb2, consumer_pb2_grpc, models_pb2
-from draft_services.catalyst.errors import CatalystError
 from tests.support.catalyst import (
     ALL,
     CloudEvent,

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import grpc
 import pytest
-
 from draft_api.core.message_broker.actors.v1 import (
     consumer_pb2,
     consumer_pb2_grpc,
     producer_pb2,
     producer_pb2_grpc,
 )
+
 from tests.support.catalyst import ALL, consuming, event, events, produce, running_catalyst
 from tests.support.nats import Nats, running_nats
 

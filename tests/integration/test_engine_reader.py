@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-
 from draft_services.engine.connection import Connection, connect
 from draft_services.engine.errors import Unavailable
 from draft_services.engine.log import Log, Record
 from draft_services.engine.reader import Reader
+
 from tests.support.nats import Nats, running_nats
 
 

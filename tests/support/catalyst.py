@@ -7,9 +7,6 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 
 import grpc
-
-from chassis.clients import Address
-from chassis.server import make_server
 from draft_api.core.message_broker.actors.v1 import (
     consumer_pb2,
     consumer_pb2_grpc,
@@ -19,6 +16,9 @@ from draft_api.core.message_broker.actors.v1 import (
 )
 from draft_services.catalyst.service import Catalyst
 from draft_services.catalyst.settings import Settings
+
+from chassis.clients import Address
+from chassis.server import make_server
 
 CloudEvent = models_pb2.CloudEvent
 StartPosition = consumer_pb2.StartPosition

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import grpc
-
 from draft_api.core.message_broker.actors.v1 import (
     consumer_pb2,
     consumer_pb2_grpc,
@@ -17,6 +16,7 @@ from draft_api.core.message_broker.actors.v1 import (
     producer_pb2,
     producer_pb2_grpc,
 )
+
 from draft_services.catalyst.broker import All, AtSequence, AtTime, Broker, New, Start
 from draft_services.catalyst.committer import Outcome
 from draft_services.catalyst.errors import (

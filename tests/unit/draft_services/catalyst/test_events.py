@@ -1,12 +1,11 @@
 """What is required of an event, and what it is known by."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from draft_services.catalyst import events
 from draft_services.catalyst.errors import EventTooLarge, InvalidArgument
 from draft_services.catalyst.events import Event
+from hypothesis import given
+from hypothesis import strategies as st
 
 GOOD = Event(id="1", source="/s", spec_version="1.0", type="t", payload=b"x")
 

@@ -4,15 +4,14 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from draft_services.catalyst import subscription
 from draft_services.catalyst.errors import CatalystError, OutOfRange, Unavailable
 from draft_services.catalyst.journal import Bounds
 from draft_services.catalyst.subscription import Subscription
 from draft_services.catalyst.template import Template
 from draft_services.catalyst.window import StoredEvent, Window
+from hypothesis import given
+from hypothesis import strategies as st
 
 ANY = 1 << 30
 

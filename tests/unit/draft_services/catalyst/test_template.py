@@ -1,10 +1,9 @@
 """Which events a template selects."""
 
 import pytest
+from draft_services.catalyst.template import Pattern, Template
 from hypothesis import given
 from hypothesis import strategies as st
-
-from draft_services.catalyst.template import Pattern, Template
 
 # Few letters, so that prefixes, stars and equal strings come up often; and some that are not ASCII.
 TEXT = st.text(alphabet="ab.*é雪", max_size=6)

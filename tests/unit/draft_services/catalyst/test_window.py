@@ -3,10 +3,9 @@
 import asyncio
 from collections.abc import Iterable
 
+from draft_services.catalyst.window import StoredEvent, Window
 from hypothesis import given
 from hypothesis import strategies as st
-
-from draft_services.catalyst.window import StoredEvent, Window
 
 ANY = 1 << 30
 
