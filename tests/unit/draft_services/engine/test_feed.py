@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from draft_services.engine.errors import Replaced, Unavailable
 from draft_services.engine.feed import Batch, Feed, Start
-from tests.support.waiting import until
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+
+from tests.support.waiting import until
 
 
 class ToldConnection:
