@@ -14,7 +14,7 @@ from typing import Any, Literal
 from dctl.engine.apply import Event, Result
 from dctl.engine.apply import apply as carry_out
 from dctl.engine.catalogue.core import DEFAULT_PORTS
-from dctl.engine.desired import desired
+from dctl.engine.desired import desired, unsupported
 from dctl.engine.plan import Plan, make_plan
 from dctl.engine.ports import PortBook
 from dctl.engine.status import Row, status
@@ -35,7 +35,9 @@ def open_cluster(file: Path | None = None) -> OpenCluster:
 
     Raises SpecError with every problem, NotFoundError without any spec. Touches nothing.
     """
-    return OpenCluster(load_spec(file))
+    loaded = load_spec(file)
+    loaded.refuse(unsupported(loaded.cluster))
+    return OpenCluster(loaded)
 
 
 class OpenCluster:

@@ -6,36 +6,29 @@ Pure but for what it has to read: templates, the folders of services, and free p
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+import pathlib
+from collections.abc import Callable, Iterator
 
 from dctl.engine.catalogue.core import core_parts, core_resources
 from dctl.engine.catalogue.service import service_resources
 from dctl.engine.catalogue.site import Site
 from dctl.engine.ports import PortBook
-from dctl.errors import SpecError
 from dctl.hosts.base import Resource
 from dctl.spec import Cluster
+from dctl.spec.problems import Path
 
 
 def desired(
     cluster: Cluster,
     *,
-    root: Path,
+    root: pathlib.Path,
     host: str,
     ports: PortBook,
-    files: Callable[[str], Path],
-    data: Callable[[str], Path],
-    nonce: Path | None,
+    files: Callable[[str], pathlib.Path],
+    data: Callable[[str], pathlib.Path],
+    nonce: pathlib.Path | None,
 ) -> list[Resource]:
-    """Every resource of the cluster. Raises SpecError for what this version cannot run, all of
-    it at once."""
-    problems = list(_unsupported(cluster))
-    if problems:
-        raise SpecError(
-            f"{len(problems)} problem{'s' if len(problems) > 1 else ''}; nothing was changed",
-            problems=problems,
-        )
+    """Every resource of the cluster, which `unsupported` had nothing to say against."""
     replicas = {name: part.replicas for name, part in core_parts(cluster.core).items()}
     replicas |= {name: service.replicas for name, service in cluster.services.items()}
     instances = {
@@ -49,42 +42,38 @@ def desired(
     return resources
 
 
-def _unsupported(cluster: Cluster) -> list[str]:
-    """What the model allows and the process runtime on one machine cannot do, in words."""
-    found = [
-        f"hosts.{name}: only this machine can be a host as yet: leave ssh out"
-        for name, host in cluster.hosts.items()
-        if host.ssh
-    ]
-    runtimes = {"runtime": cluster.runtime}
-    runtimes |= {f"hosts.{n}.runtime": h.runtime for n, h in cluster.hosts.items() if h.runtime}
-    runtimes |= {
-        f"services.{n}.runtime": s.runtime for n, s in cluster.services.items() if s.runtime
-    }
-    found += [
-        f'{path}: only "process" runs as yet, not "{runtime}"'
-        for path, runtime in runtimes.items()
-        if runtime != "process"
-    ]
+def unsupported(cluster: Cluster) -> Iterator[tuple[Path, str]]:
+    """What the model allows and this version cannot carry out: the keys to it, and why."""
+    for name, host in cluster.hosts.items():
+        if host.ssh:
+            yield ("hosts", name, "ssh"), "only this machine can be a host as yet"
+    yield from _runtimes(cluster)
     nats = cluster.core.nats
     if nats is not False and nats.replicas > 1:
-        found.append("core.nats.replicas: one node as yet")
-    found += [f"infra.{name}: backing services need a container runtime" for name in cluster.infra]
+        yield ("core", "nats", "replicas"), "one node as yet"
+    for name in cluster.infra:
+        yield ("infra", name), "backing services need a container runtime, which is not there yet"
     for name, service in cluster.services.items():
         if service.image:
-            found.append(f"services.{name}.image: images need a container runtime")
-        found += [
-            f"services.{name}.{key}: not on the process runtime as yet"
-            for key in ("volumes", "files")
-            if getattr(service, key)
-        ]
-        found += [
-            f"services.{name}.env.{key}: secrets are not delivered as yet"
-            for key, value in service.env.items()
-            if value.startswith("secret://")
-        ]
+            yield ("services", name, "image"), "images need a container runtime"
+        for key in ("volumes", "files"):
+            if getattr(service, key):
+                yield ("services", name, key), "not on the process runtime as yet"
+        for key, value in service.env.items():
+            if value.startswith("secret://"):
+                yield ("services", name, "env", key), "secrets are not delivered as yet"
     if cluster.security.nonce not in (None, "any"):
-        found.append("security.nonce: secrets are not delivered as yet; use any")
+        yield ("security", "nonce"), "secrets are not delivered as yet: use any, or leave it out"
     if cluster.security.tls:
-        found.append("security.tls: not as yet")
-    return found
+        yield ("security", "tls"), "not as yet"
+
+
+def _runtimes(cluster: Cluster) -> Iterator[tuple[Path, str]]:
+    chosen: list[tuple[Path, str | None]] = [(("runtime",), cluster.runtime)]
+    chosen += [(("hosts", name, "runtime"), host.runtime) for name, host in cluster.hosts.items()]
+    parts = core_parts(cluster.core).items()
+    chosen += [(("core", name, "runtime"), part.runtime) for name, part in parts]
+    chosen += [(("services", n, "runtime"), s.runtime) for n, s in cluster.services.items()]
+    for path, runtime in chosen:
+        if runtime not in (None, "process"):
+            yield path, f'only "process" runs as yet, not "{runtime}"'

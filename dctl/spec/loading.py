@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,12 +18,13 @@ from pydantic import BaseModel, ValidationError
 
 from dctl.spec.interpolate import interpolate
 from dctl.spec.model import Cluster, Inventory
+from dctl.spec.problems import Path as Place
 from dctl.spec.problems import Problem, Source, Span, spec_error
 from dctl.spec.scalars import plain
 from dctl.spec.translate import translate
 from dctl.spec.tree import MAX_BYTES, Entry, Table, parse, to_data
 from dctl.spec.validate import check
-from dctl.spec.view import entries, texts
+from dctl.spec.view import entries, place_span, texts
 from dctl.spec.workload import Part
 
 M = TypeVar("M", bound=Part)
@@ -35,6 +36,7 @@ class Loaded:
 
     `data` is what was written, defaults left out; secrets are references in both. `root` is the
     folder at which `run:` and `files:` start; `files` are all that were read, the spec first.
+    `tree` knows where each value was written.
     """
 
     cluster: Cluster
@@ -42,6 +44,13 @@ class Loaded:
     root: Path
     files: tuple[Path, ...]
     data: Mapping[str, Any]
+    tree: Table = field(repr=False)
+
+    def refuse(self, found: Iterable[tuple[Place, str]]) -> None:
+        """Raise SpecError for what a later stage found wrong: (keys to the value, why)."""
+        problems = [Problem(place_span(self.tree, place), why, place) for place, why in found]
+        if problems:
+            raise spec_error(problems)
 
 
 def load(path: Path, *, env: Mapping[str, str] | None = None, root: Path | None = None) -> Loaded:
@@ -61,7 +70,7 @@ def load(path: Path, *, env: Mapping[str, str] | None = None, root: Path | None 
         raise spec_error(problems)
     data = plain(to_data(tree))
     data.pop("inventory", None)  # its hosts are in it now
-    return Loaded(cluster, path, root, tuple(files), data)
+    return Loaded(cluster, path, root, tuple(files), data, tree)
 
 
 def load_document(path: Path, model: type[M], *, env: Mapping[str, str] | None = None) -> M:

@@ -38,6 +38,22 @@ def text(node: Node | None, *keys: str) -> str | None:
     return found.value if isinstance(found, Scalar) and isinstance(found.value, str) else None
 
 
+def place_span(tree: Table, path: Path) -> Span:
+    """Where the value at `path` stands, or the nearest thing around it that was written."""
+    span = tree.span
+    found: Node = tree
+    for key in path:
+        if isinstance(found, Table) and isinstance(key, str) and key in found.entries:
+            entry = found.entries[key]
+            span, found = entry.span, entry.node
+        elif isinstance(found, Items) and isinstance(key, int) and key < len(found.nodes):
+            found = found.nodes[key]
+            span = found.span
+        else:
+            break
+    return span
+
+
 def texts(node: Node | None, *keys: str) -> list[str]:
     """The texts of the list at `keys`; one text counts as a list of one."""
     found = get(node, *keys)

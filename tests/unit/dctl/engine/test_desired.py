@@ -1,0 +1,146 @@
+"""From specs to resources."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dctl.engine.cluster import open_cluster
+from dctl.engine.desired import desired
+from dctl.engine.ports import PortBook
+from dctl.errors import SpecError
+from dctl.hosts.base import Condition, Kind, Need, Resource
+from dctl.spec import load
+
+HEAD = "apiVersion: draft/v1\nkind: Cluster\nname: shop\n"
+MAIN = "print('hello')\n"
+
+Build = Callable[[str], dict[str, Resource]]
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Build:
+    """A spec's text to its resources by name; there is a service folder `services/cart`."""
+    folder = tmp_path / "services" / "cart"
+    folder.mkdir(parents=True)
+    (folder / "main.py").write_text(MAIN)
+    (folder / "config.yaml").write_text("shop: {currency: EUR, tax: 19}\n")
+
+    def build(text: str) -> dict[str, Resource]:
+        path = tmp_path / "cluster.yaml"
+        path.write_text(HEAD + text)
+        free = iter(range(40_000, 50_000))
+        resources = desired(
+            load(path, root=tmp_path).cluster,
+            root=tmp_path,
+            host="local",
+            ports=PortBook([], lambda address: next(free)),
+            files=lambda name: Path("/state/processes") / name,
+            data=lambda name: Path("/state/data") / name,
+            nonce=Path("/state/nonce"),
+        )
+        return {resource.name: resource for resource in resources}
+
+    return build
+
+
+def test_an_empty_spec_is_the_five_core_parts_on_their_default_ports(build: Build) -> None:
+    found = build("")
+    assert list(found) == ["nats-1", "blueprint-1", "catalyst-1", "fuse-1", "envoy-1"]
+    ports = {name: [e.port for e in r.ports.values()] for name, r in found.items()}
+    assert ports == {
+        "nats-1": [4222, 8222],
+        "blueprint-1": [2221],
+        "catalyst-1": [2220],
+        "fuse-1": [18000],
+        "envoy-1": [10000, 19000],
+    }
+
+
+def test_the_same_spec_gives_the_same_resources(build: Build) -> None:
+    text = "services:\n  cart: {run: services/cart, replicas: 2}\n"
+    assert build(text) == build(text)
+
+
+def test_everything_listens_on_loopback_unless_told_otherwise(build: Build) -> None:
+    hosts = {e.host for r in build("").values() for e in r.ports.values()}
+    assert hosts == {"127.0.0.1"}
+    told = build("core: {envoy: {listen: '0.0.0.0:10000'}}\n")["envoy-1"]
+    assert told.ports["ingress"].host == "0.0.0.0"
+    assert told.check is not None
+    assert "0.0.0.0" not in told.check.target
+
+
+def test_a_part_that_is_left_out_is_not_there_and_nobody_waits_for_it(build: Build) -> None:
+    found = build("core: {fuse: false, envoy: false}\nservices: {cart: {run: services/cart}}\n")
+    assert list(found) == ["nats-1", "blueprint-1", "catalyst-1", "cart-1"]
+    assert found["cart-1"].needs == (Need("blueprint-1", Condition.HEALTHY),)
+
+
+def test_a_service_is_told_who_it_is_and_where_blueprint_is(build: Build) -> None:
+    cart = build("services: {cart: {run: services/cart, env: {REGION: eu}}}\n")["cart-1"]
+    env = cart.spec["env"]
+    assert env["DRAFT_SERVICE_NAME"] == "cart"
+    assert env["DRAFT_INSTANCE"] == "cart-1"
+    assert env["DRAFT_SERVICE_ENTRYPOINT"] == "127.0.0.1:2221"
+    assert env["DRAFT_SERVICE_NETWORK_BIND_PORT"] == str(cart.ports["grpc"].port)
+    assert env["DRAFT_NONCE_FILE"] == "/state/nonce"
+    assert env["REGION"] == "eu"
+
+
+def test_config_of_the_spec_is_merged_over_the_folders(build: Build) -> None:
+    text = "services: {cart: {run: services/cart, config: {shop: {tax: 7}}}}\n"
+    config = build(text)["cart-1"].spec["files"]["config.yaml"]
+    assert config == "shop:\n  currency: EUR\n  tax: 7\n"
+
+
+def test_a_change_of_the_code_is_a_change_of_the_resource(build: Build, tmp_path: Path) -> None:
+    text = "services: {cart: {run: services/cart}}\n"
+    before = build(text)["cart-1"].spec["source"]
+    cache = tmp_path / "services/cart/__pycache__"
+    cache.mkdir()
+    (cache / "main.pyc").write_bytes(b"x")
+    assert build(text)["cart-1"].spec["source"] == before
+    (tmp_path / "services/cart/main.py").write_text("print('bye')\n")
+    assert build(text)["cart-1"].spec["source"] != before
+
+
+def test_replicas_share_everything_but_their_name_and_port(build: Build) -> None:
+    text = "services: {cart: {run: services/cart, replicas: 2, ports: {grpc: 7000}}}\n"
+    found = build(text)
+    assert found["cart-1"].ports["grpc"].port == 7000
+    assert found["cart-2"].ports["grpc"].port == 40_000
+
+
+def test_routes_of_what_registers_follow_the_registry_and_others_name_endpoints(
+    build: Build,
+) -> None:
+    found = build(
+        "services:\n"
+        "  cart: {run: services/cart, routes: [{prefix: /cart/}]}\n"
+        "  web: {command: [web], ports: {http: 8080}, routes: [{prefix: /, http2: false}]}\n"
+    )
+    assert found["spec/cart/1"].spec["service"] == "cart"
+    assert found["spec/web/1"].spec["service"] == ""
+    assert found["spec/web/1"].spec["endpoints"] == ["127.0.0.1:8080"]
+
+
+def test_exposing_the_core_is_a_matter_of_routes(build: Build) -> None:
+    found = build("core: {envoy: {expose_core: true}, catalyst: false}\n")
+    routes = [name for name, r in found.items() if r.kind is Kind.ROUTE]
+    assert routes == ["spec/blueprint/1", "spec/blueprint/2", "spec/fuse/1"]
+
+
+def test_what_is_not_carried_out_yet_is_refused_at_its_place_all_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text(
+        HEAD + "runtime: docker\ncore: {nats: {replicas: 3}}\nservices:\n  web: {image: nginx}\n"
+    )
+    with pytest.raises(SpecError) as caught:
+        open_cluster(path)
+    first_lines = [problem.splitlines()[0] for problem in caught.value.problems]
+    assert [line.split(": ")[0].removeprefix(str(tmp_path)) for line in first_lines] == [
+        "/cluster.yaml:4:1",
+        "/cluster.yaml:5:15",
+        "/cluster.yaml:7:9",
+    ]
