@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from draft_services.blueprint.settings import Settings
 from pydantic import ValidationError
+
+from draft_services.blueprint.settings import Settings
 
 
 def test_a_process_cannot_be_gone_before_it_is_silent() -> None:

@@ -7,6 +7,7 @@ import inspect
 import nats.errors
 import nats.js.errors
 import pytest
+
 from draft_services.engine import errors
 
 
