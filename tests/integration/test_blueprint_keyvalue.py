@@ -8,9 +8,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-from google.protobuf.any_pb2 import Any
-from google.protobuf.duration_pb2 import Duration
-
 from draft_api.core.registry.key_value.v1 import data_definition_lang_pb2 as ddl
 from draft_api.core.registry.key_value.v1 import models_pb2, service_pb2
 from draft_api.core.registry.key_value.v1.service_pb2 import (
@@ -25,6 +22,9 @@ from draft_api.core.registry.key_value.v1.service_pb2 import (
     WatchRequest,
 )
 from draft_services.blueprint.settings import Settings
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+
 from tests.support.blueprint import Node, blueprint_node, packed, value
 from tests.support.nats import Nats, running_nats
 from tests.support.waiting import until

@@ -12,7 +12,6 @@ from typing import Any
 import grpc
 import psutil
 import pytest
-
 from draft_api.core.registry.key_value.v1 import models_pb2
 from draft_api.core.registry.key_value.v1.service_pb2 import (
     GetRequest,
@@ -26,6 +25,7 @@ from draft_api.core.registry.service_discovery.v1 import service_pb2 as pb
 from draft_api.core.registry.service_discovery.v1.service_pb2_grpc import (
     ServiceDiscoveryServiceStub,
 )
+
 from tests.support.blueprint import UNLIMITED, details, value
 from tests.support.nats import Nats, running_nats
 from tests.support.services import Service, running_blueprint

@@ -10,12 +10,12 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from draft_api.core.consensus.raft.v1 import service_pb2 as raft
 from draft_api.core.registry.service_discovery.v1 import models_pb2 as models
 from draft_api.core.registry.service_discovery.v1 import service_pb2 as pb
 from draft_services.blueprint.settings import Settings
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from tests.support.blueprint import Node, blueprint_node, details
 from tests.support.nats import Nats, running_nats
 from tests.support.waiting import until, until_answered

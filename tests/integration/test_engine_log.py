@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-
 from draft_services.engine.connection import Connection, connect
 from draft_services.engine.errors import Full, Unavailable
 from draft_services.engine.feed import Feed, Message, Start
 from draft_services.engine.leases import Beats, Leases
 from draft_services.engine.log import Log, Record
+
 from tests.support.nats import Nats, running_nats
 from tests.support.waiting import until
 

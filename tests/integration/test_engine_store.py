@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-
 from draft_services.engine.connection import Connection, connect
 from draft_services.engine.errors import Compacted, Conflict, Unavailable
 from draft_services.engine.jetstream import JetStreamStore
 from draft_services.engine.store import Change, Key
+
 from tests.support.nats import Nats, running_nats
 from tests.support.waiting import until
 

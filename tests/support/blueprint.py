@@ -10,9 +10,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import grpc
-from google.protobuf.any_pb2 import Any
-from google.protobuf.message import Message
-
 from draft_api.core.consensus.raft.v1 import service_pb2_grpc as raft_grpc
 from draft_api.core.registry.key_value.v1 import models_pb2, service_pb2_grpc
 from draft_api.core.registry.service_discovery.v1 import models_pb2 as registry_models
@@ -20,6 +17,8 @@ from draft_api.core.registry.service_discovery.v1 import service_pb2 as registry
 from draft_api.core.registry.service_discovery.v1 import service_pb2_grpc as registry_grpc
 from draft_services.blueprint.service import Blueprint
 from draft_services.blueprint.settings import Settings
+from google.protobuf.any_pb2 import Any
+from google.protobuf.message import Message
 
 UNLIMITED = [("grpc.max_receive_message_length", -1)]
 

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
 import grpc
+from draft_api.core.registry.key_value.v1 import models_pb2 as models
+from draft_api.core.registry.key_value.v1 import service_pb2 as pb
+from draft_api.core.registry.key_value.v1.service_pb2_grpc import KeyValueServiceServicer
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 
 from chassis.clients import MAX_MESSAGE
-from draft_api.core.registry.key_value.v1 import models_pb2 as models
-from draft_api.core.registry.key_value.v1 import service_pb2 as pb
-from draft_api.core.registry.key_value.v1.service_pb2_grpc import KeyValueServiceServicer
 from draft_services.blueprint.errors import InvalidArgument, TooLarge
 from draft_services.blueprint.keyvalue import Chunk, KeyValue, checked_type, identity
 from draft_services.blueprint.rpc import ingress, query

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from draft_api.core.registry.key_value.v1 import data_definition_lang_pb2 as ddl
 from google.protobuf import symbol_database
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
-from draft_api.core.registry.key_value.v1 import data_definition_lang_pb2 as ddl
 from draft_services.blueprint.errors import InvalidArgument, Unimplemented
 from draft_services.blueprint.keyvalue import checked_type
 

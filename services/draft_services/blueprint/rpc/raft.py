@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import grpc
-
 from draft_api.core.consensus.raft.v1 import service_pb2 as pb
 from draft_api.core.consensus.raft.v1.service_pb2_grpc import RaftServiceServicer
+
 from draft_services.blueprint.errors import FailedPrecondition, InvalidArgument
 from draft_services.blueprint.rpc.status import answering
 from draft_services.engine.cluster import Cluster

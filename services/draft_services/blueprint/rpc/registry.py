@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from draft_api.core.registry.service_discovery.v1 import models_pb2 as models
 from draft_api.core.registry.service_discovery.v1 import service_pb2 as pb
 from draft_api.core.registry.service_discovery.v1.service_pb2_grpc import (
     ServiceDiscoveryServiceServicer,
 )
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from draft_services.blueprint.errors import InvalidArgument
 from draft_services.blueprint.leadership import Leadership
 from draft_services.blueprint.process import Details, Filter, Process

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from draft_services.blueprint.history import History
 from draft_services.engine.errors import Compacted
 from draft_services.engine.store import Change, Entry, Key

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-
 from draft_services.blueprint.leadership import must_claim
 from draft_services.blueprint.process import INSTANCE, Filter, HealthState, Process
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
-
 from draft_services.blueprint.settings import Settings
+from pydantic import ValidationError
 
 
 def test_a_process_cannot_be_gone_before_it_is_silent() -> None:

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-
 from draft_services.blueprint import view as view_module
 from draft_services.blueprint.view import View
 from draft_services.engine.errors import Compacted, Unavailable
 from draft_services.engine.store import Change, Changes, Entry, Key
+
 from tests.support.waiting import until
 
 

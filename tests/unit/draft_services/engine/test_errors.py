@@ -7,7 +7,6 @@ import inspect
 import nats.errors
 import nats.js.errors
 import pytest
-
 from draft_services.engine import errors
 
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from draft_services.engine.errors import Replaced, Unavailable
+from draft_services.engine.feed import Batch, Feed, Start
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from draft_services.engine.errors import Replaced, Unavailable
-from draft_services.engine.feed import Batch, Feed, Start
 from tests.support.waiting import until
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 
+from draft_services.engine import subjects
 from hypothesis import given
 from hypothesis import strategies as st
-
-from draft_services.engine import subjects
 
 TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=60)
 
