@@ -35,6 +35,9 @@ lint: install      ## ruff, mypy, import arrows, protos
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/dctl api build --check
+	$(BIN)/dctl api lint
+	$(BIN)/dctl api format --check
+	$(BIN)/dctl api breaking
 
 format: install    ## let ruff and buf write
 	$(BIN)/ruff check --fix-only .

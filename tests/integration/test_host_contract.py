@@ -1,0 +1,187 @@
+"""What every host promises, held by one suite that runs against the fake and the real ones."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dctl.engine.verdict import Action, verdict
+from dctl.errors import LockedError, NotFoundError
+from dctl.hosts.base import Check, Endpoint, Host, Kind, Need, Observed, Resource, State
+from dctl.hosts.fake import FakeHost
+from dctl.hosts.process import ProcessHost, ProcessSpec
+from tests.support.waiting import wait_until
+
+CLUSTER = "contract"
+SLEEP = (sys.executable, "-c", "import signal; print('up', flush=True); signal.pause()")
+
+
+@pytest.fixture(params=["fake", "process"])
+def host(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Host]:
+    if request.param == "fake":
+        yield FakeHost(CLUSTER)
+        return
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    process_host = ProcessHost(CLUSTER, workspace=tmp_path)
+    yield process_host
+    process_host.clean(full=True)
+
+
+def resource(name: str = "a-1", *, color: str = "red", needs: tuple[str, ...] = ()) -> Resource:
+    ports = {"main": Endpoint("127.0.0.1", 40_123)}
+    spec = ProcessSpec(
+        argv=SLEEP, env={"COLOR": color}, ports={n: str(e) for n, e in ports.items()}
+    )
+    return Resource(
+        Kind.PROCESS,
+        name,
+        "local",
+        "a",
+        spec.to_json(),
+        ports=ports,
+        needs=tuple(map(Need, needs)),
+    )
+
+
+def seen(host: Host, name: str = "a-1") -> Observed | None:
+    return next((o for o in host.observe() if o.name == name), None)
+
+
+def await_state(host: Host, state: State, name: str = "a-1") -> Observed:
+    def there() -> Observed | None:
+        observed = seen(host, name)
+        return observed if observed and observed.state is state else None
+
+    observed = wait_until(there, within=15)
+    assert observed is not None
+    return observed
+
+
+def test_where_nothing_is_nothing_is_seen(host: Host) -> None:
+    assert list(host.observe()) == []
+    assert list(host.journal()) == []
+
+
+def test_what_was_ensured_is_seen_as_it_was_asked(host: Host) -> None:
+    asked = resource(needs=("b-1",))
+    host.ensure(asked)
+    there = await_state(host, State.RUNNING)
+    assert (there.owner, there.service, there.needs) == (CLUSTER, "a", ("b-1",))
+    assert there.ports == asked.ports
+    assert verdict(asked, there, CLUSTER).action is Action.NONE
+
+
+def test_ensuring_another_spec_changes_it_and_the_field_is_named_before(host: Host) -> None:
+    host.ensure(resource())
+    changed = resource(color="blue")
+    before = verdict(changed, await_state(host, State.RUNNING), CLUSTER)
+    assert (before.action, [c.field for c in before.changes]) == (Action.UPDATE, ["env.COLOR"])
+    host.ensure(changed)
+    after = verdict(changed, await_state(host, State.RUNNING), CLUSTER)
+    assert after.action is Action.NONE
+
+
+def test_things_are_seen_in_the_order_of_their_names(host: Host) -> None:
+    for name in ("b-1", "a-2", "a-1"):
+        host.ensure(resource(name))
+    assert [o.name for o in host.observe()] == ["a-1", "a-2", "b-1"]
+
+
+def test_what_is_stopped_is_held_until_it_is_started(host: Host) -> None:
+    asked = resource()
+    host.ensure(asked)
+    host.stop("a-1")
+    held = await_state(host, State.HELD)
+    assert verdict(asked, held, CLUSTER).action is Action.NONE
+    host.start("a-1")
+    assert verdict(asked, await_state(host, State.RUNNING), CLUSTER).action is Action.NONE
+
+
+@pytest.mark.parametrize("verb", ["stop", "start", "restart"])
+def test_a_verb_on_what_is_not_there_says_so(host: Host, verb: str) -> None:
+    with pytest.raises(NotFoundError, match="a-1"):
+        getattr(host, verb)("a-1")
+
+
+def test_removing_is_final_and_may_be_repeated(host: Host) -> None:
+    host.ensure(resource())
+    host.remove("a-1")
+    assert seen(host) is None
+    host.remove("a-1")
+
+
+def test_one_lock_a_cluster_and_the_holder_is_named(host: Host) -> None:
+    with (
+        host.lock("ann@laptop"),
+        pytest.raises(LockedError, match="ann@laptop"),
+        host.lock("bob@laptop"),
+    ):
+        pass
+    with host.lock("bob@laptop"):
+        pass
+
+
+def test_the_lock_is_free_again_after_a_failure(host: Host) -> None:
+    with pytest.raises(RuntimeError), host.lock("ann@laptop"):
+        raise RuntimeError
+    with host.lock("bob@laptop"):
+        pass
+
+
+def test_the_journal_keeps_every_entry_in_order(host: Host) -> None:
+    for number in range(3):
+        host.record({"number": number})
+    assert [entry["number"] for entry in host.journal()] == [0, 1, 2]
+
+
+def test_a_probe_of_nothing_says_why_in_one_sentence(host: Host) -> None:
+    target = f"127.0.0.1:{host.free_port('127.0.0.1')}"
+    if isinstance(host, FakeHost):
+        host.ill.add(target)
+    probe = host.probe(Check("tcp", target, timeout=1))
+    assert not probe.ok
+    assert probe.reason
+    assert "\n" not in probe.reason
+
+
+def test_logs_are_the_last_lines(host: Host) -> None:
+    host.ensure(resource())
+    lines = wait_until(lambda: list(host.logs("a-1", lines=1)), within=15)
+    assert len(lines) == 1
+
+
+def test_down_ends_everything_and_what_was_asked_stays(host: Host) -> None:
+    asked = resource()
+    host.ensure(asked)
+    host.down()
+    there = await_state(host, State.STOPPED)
+    assert verdict(asked, there, CLUSTER).action is Action.HEAL
+    host.start("a-1")
+    await_state(host, State.RUNNING)
+
+
+def test_clean_leaves_nothing(host: Host) -> None:
+    host.ensure(resource())
+    host.record({"number": 1})
+    host.clean(full=True)
+    assert list(host.observe()) == []
+    assert list(host.journal()) == []
+
+
+def test_verbs_from_several_threads_do_not_disturb_each_other(host: Host) -> None:
+    names = [f"a-{i}" for i in range(1, 5)]
+    threads = [threading.Thread(target=host.ensure, args=(resource(n),)) for n in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert [o.name for o in host.observe()] == names
+    for name in names:
+        await_state(host, State.RUNNING, name)
