@@ -55,7 +55,7 @@ class Registry:
         self._leases = leases
         self._tokens = tokens
         self._nonce = nonce
-        self._processes: dict[Key, Process] = {}
+        self._processes: dict[str, dict[Key, Process]] = {}  # by service: who asks names one
         self._keys: dict[str, Key] = {}
         self._heard_ns: dict[str, int] = {}
         self._liveness = Liveness(silent=silent, gone=gone)
@@ -141,7 +141,14 @@ class Registry:
 
     def processes(self, wanted: Filter) -> list[Process]:
         """The processes that match, as of the view's revision, by name and instance."""
-        found = [each for each in self._processes.values() if wanted.matches(each)]
+        if wanted.pid is not None:
+            key = self._keys.get(wanted.pid)
+            candidates = [self._processes[key.kind][key]] if key else []
+        elif wanted.name:
+            candidates = list(self._processes.get(wanted.name, {}).values())
+        else:
+            candidates = [each for service in self._processes.values() for each in service.values()]
+        found = [process for process in candidates if wanted.matches(process)]
         return sorted(found, key=lambda process: process.key)
 
     def heard_ns(self, process: Process) -> int:
@@ -160,9 +167,11 @@ class Registry:
         while True:
             reached = self.view.revision
             current = {each.key: each for each in self.processes(wanted)}
-            events = [(False, gone) for key, gone in sent.items() if key not in current]
-            for process in current.values():
-                events += _told(sent, process.key, process)
+            events: list[tuple[bool, Process]] = []
+            for key in [key for key in sent if key not in current]:
+                events += _told(sent, key, None)
+            for key, process in current.items():
+                events += _told(sent, key, process)
             if events:
                 yield events
             if not synced:
@@ -231,7 +240,7 @@ class Registry:
         if key is None or entry is None:
             self._liveness.forget(pid)
             return
-        process = self._processes[key]
+        process = self._processes[key.kind][key]
         try:
             if verdict is Verdict.GONE:
                 logger.warning("process %s of %s is gone", pid, process.name)
@@ -261,7 +270,7 @@ class Registry:
         """Write what `change` makes of the process, if it is anything new."""
         for _ in range(_ATTEMPTS):
             key = await self._known(pid)
-            entry, process = self.view.get(key), self._processes[key]
+            entry, process = self.view.get(key), self._processes[key.kind][key]
             changed = change(process)
             if changed == process or entry is None:
                 return
@@ -276,14 +285,15 @@ class Registry:
         raise Conflict(f"process {pid} changes too fast; try again", current=None)
 
     def _applied(self, change: Change) -> None:
-        before = self._processes.pop(change.key, None)
+        service = self._processes.setdefault(change.key.kind, {})
+        before = service.pop(change.key, None)
         after = _decoded(change)
         if before is not None and (after is None or after.pid != before.pid):
             del self._keys[before.pid]
             self._heard_ns.pop(before.pid, None)
             self._liveness.forget(before.pid)
         if after is not None:
-            self._processes[change.key] = after
+            service[change.key] = after
             self._keys[after.pid] = change.key
             self._liveness.start(after.pid, time.monotonic())
             self._wake.set()
