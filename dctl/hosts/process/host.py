@@ -23,7 +23,7 @@ from dctl.hosts.process.lock import exclusive
 from dctl.hosts.process.reader import ProcessReader
 from dctl.hosts.process.records import Manifest, completed
 from dctl.hosts.process.spec import ProcessSpec
-from dctl.hosts.process.supervisor import ACTIVE
+from dctl.hosts.process.supervisor import BACKOFF, RUNNING, STARTING
 
 _LOOK = 0.01  # seconds between two looks
 _BEGIN = 15.0  # seconds until a started program's shim has spoken; 0.05 on an idle machine
@@ -213,7 +213,7 @@ class ProcessHost(ProcessReader):
 
     def _runs(self, name: str) -> bool:
         info = (self._supervisor.processes() or {}).get(name)
-        return info is not None and info["state"] in ACTIVE
+        return info is not None and info["state"] in (STARTING, RUNNING, BACKOFF)
 
 
 def waves(asked: Mapping[str, Manifest]) -> list[list[str]]:

@@ -7,10 +7,10 @@ which knows no unix sockets.
 from __future__ import annotations
 
 import socket
+from html import escape  # xml.sax.saxutils has one too, and with it all of http.client
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
-from xml.sax.saxutils import escape
 
 # supervisor's faults that a caller may expect (supervisor.xmlrpc.Faults).
 BAD_NAME = 10

@@ -10,7 +10,6 @@ import hashlib
 import os
 import stat
 import sys
-import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -98,26 +97,20 @@ class Supervisor:
             self._do("addProcessGroup", name, unless=rpc.ALREADY_ADDED)
         self._do("startProcess", name, False, unless=rpc.ALREADY_STARTED)
 
-    def signal_stop(self, name: str) -> None:
-        """Begin to end `name`, if it runs."""
-        with suppress(rpc.DownError):
-            try:
-                self._call("stopProcess", name, False)
-            except rpc.FaultError as fault:
-                if fault.code not in (rpc.NOT_RUNNING, rpc.BAD_NAME):
-                    self._refused("stopProcess", name, fault)
-
     def stop(self, names: Collection[str], grace: float) -> None:
         """End `names` together and wait; supervisor itself kills what takes longer than its
         stop timeout, of which `grace` is the longest."""
-        for name in names:
-            self.signal_stop(name)
         deadline = time.monotonic() + grace + _MARGIN
-        while left := [n for n, i in (self.processes() or {}).items() if _active(i) and n in names]:
+        for name in names:
+            self._signal_stop(name)
+        while left := self._active(names):
             if time.monotonic() > deadline:
                 raise DctlError(
                     f"{', '.join(left)} on {self._host} cannot be ended, not even killed"
                 )
+            for name, state in left.items():
+                if state != STOPPING:  # it had just ended by itself, and was started again
+                    self._signal_stop(name)
             time.sleep(_LOOK)
 
     def drop(self, name: str) -> None:
@@ -133,7 +126,9 @@ class Supervisor:
     def shut_down(self, waves: Sequence[Collection[str]], grace: float) -> None:
         """End the keeper, then each wave of programs, then supervisord, then all survivors."""
         if self.processes() is not None:
-            self.stop_keeper()
+            # First of all, so that an end that is meant is not taken for a death.
+            with suppress(rpc.DownError):
+                self._do("stopProcess", KEEPER, True, unless=rpc.NOT_RUNNING)
             for wave in waves:
                 self.stop(wave, grace)
             with suppress(rpc.DownError):
@@ -142,11 +137,6 @@ class Supervisor:
             while self._layout.pid_file.exists() and time.monotonic() < deadline:
                 time.sleep(_LOOK)
         self.end_survivors()
-
-    def stop_keeper(self) -> None:
-        """First of all, so that an end that is meant is not taken for a death."""
-        with suppress(rpc.DownError):
-            self._do("stopProcess", KEEPER, True, unless=rpc.NOT_RUNNING)
 
     def end_survivors(self, name: str = "") -> None:
         """End what runs of `name`, or of the cluster, though nobody supervises it."""
@@ -159,6 +149,20 @@ class Supervisor:
             if socket.parent != self._layout.run:
                 with suppress(OSError):  # other clusters' sockets are in there
                     socket.parent.rmdir()
+
+    def _signal_stop(self, name: str) -> None:
+        """Begin to end `name`, if it runs."""
+        with suppress(rpc.DownError):
+            try:
+                self._call("stopProcess", name, False)
+            except rpc.FaultError as fault:
+                if fault.code not in (rpc.NOT_RUNNING, rpc.BAD_NAME):
+                    self._refused("stopProcess", name, fault)
+
+    def _active(self, names: Collection[str]) -> dict[str, int]:
+        """Those of `names` that run in some way, and supervisor's word for it."""
+        infos = self.processes() or {}
+        return {n: i["state"] for n, i in infos.items() if n in names and i["state"] in ACTIVE}
 
     def _launch(self) -> None:
         self.end_survivors()  # also a supervisord whose socket somebody removed
@@ -185,6 +189,8 @@ class Supervisor:
         private_folder(self._layout.run)
         path = self._layout.run / "supervisord.sock"
         if len(os.fsencode(path)) > _SOCKET_ROOM:
+            import tempfile  # here, for observing must not pay for it
+
             folder = Path(tempfile.gettempdir()) / f"draft-{os.getuid()}"
             private_folder(folder)
             seen = folder.lstat()
@@ -226,7 +232,3 @@ class Supervisor:
             f"{name or 'supervisord'} on {self._host}: supervisord refused {method}: {fault}",
             hint=f"its log: {self._layout.supervisor_log}",
         ) from fault
-
-
-def _active(info: Info) -> bool:
-    return info["state"] in ACTIVE

@@ -32,6 +32,9 @@ def main(state: str) -> None:
     except BlockingIOError:
         sys.exit(f"another supervisord runs already for {state}")
 
+    # Nobody listens on it now. supervisor would find that out too, but takes 0.3 s for it.
+    Path(layout.socket.read_text()).unlink(missing_ok=True)
+
     class Recorded(process.Subprocess):
         def finish(self, pid: int, status: int) -> None:
             if not self.killing:
@@ -43,6 +46,8 @@ def main(state: str) -> None:
                 except OSError as error:
                     config.options.logger.critical(f"{config.name}: {error}")
             super().finish(pid, status)  # type: ignore[no-untyped-call]
+            # Start it again now, if so: supervisor would get to it a second later.
+            self.transition()  # type: ignore[no-untyped-call]
 
     process.Subprocess = Recorded  # type: ignore[misc]
     supervisord.main(["-c", str(layout.config)])  # type: ignore[no-untyped-call]
