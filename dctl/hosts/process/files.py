@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+from _thread import get_ident  # threading itself would double the shim's start
 from pathlib import Path
 from typing import Any
 
 
 def write_whole(path: Path, text: str) -> None:
     """Replace `path` by `text` at once: a reader sees the old or the new, never a part."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{get_ident()}.new")
     try:
         # Made with its final mode: a secret is never readable by others, not for a moment.
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
