@@ -54,5 +54,6 @@ def main(state: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.append(str(Path(__file__).resolve().parents[3]))
+    # In front: a checkout runs its own files, whatever dctl is installed.
+    sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
     main(sys.argv[1])
