@@ -187,6 +187,38 @@ async def test_while_blueprint_is_away_the_last_routes_serve_and_nothing_is_dele
         assert met.failures == []
 
 
+async def test_a_fuse_that_knows_nothing_yet_takes_nothing_from_a_proxy(
+    ingress: Ingress, speak: echo_grpc.EchoServiceAsyncStub
+) -> None:
+    """Restarted while Blueprint is away: an empty answer would make the proxy forget its routes."""
+
+    async def call() -> None:
+        await speak.Speak(echo.SpeakRequest(input="x"), timeout=5)
+
+    async with grpc_backend() as backend:
+        await ingress.add(echo_route(endpoint=backend.endpoint))
+        async with load(call) as met:
+            await ingress.link.cut()
+            await ingress.fuse.crash()
+            await ingress.fuse.start()
+            await eventually(lambda: _connected(ingress))
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await ingress.fuse.routes.ListRoutes(networking.ListRoutesRequest())
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+            assert await _connected(ingress)  # all the while
+            await ingress.link.mend()
+
+            async def in_charge() -> bool:
+                try:
+                    await ingress.add(echo_route("more", endpoint=backend.endpoint))
+                except grpc.aio.AioRpcError:
+                    return False
+                return True
+
+            await eventually(in_charge)
+        assert met.failures == []
+
+
 async def test_a_service_is_balanced_over_its_processes_as_they_come(
     ingress: Ingress, speak: echo_grpc.EchoServiceAsyncStub
 ) -> None:

@@ -19,7 +19,7 @@ from draft_api.core.control_plane.networking.v1 import service_pb2_grpc as netwo
 from draft_services.fuse.service import Fuse
 from draft_services.fuse.settings import Settings
 
-from chassis.clients import Address
+from chassis.clients import Address, connect
 from chassis.server import make_server
 from tests.support.envoy import free_port
 
@@ -38,7 +38,7 @@ class Node:
     async def start(self) -> None:
         """Serve, on the same port as before."""
         open_ = self._open = contextlib.AsyncExitStack()
-        blueprint = await open_.enter_async_context(grpc.aio.insecure_channel(self._blueprint))
+        blueprint = await open_.enter_async_context(connect(self._blueprint))
         fuse = Fuse(self._settings, blueprint=lambda: blueprint, url=lambda: self.url)
         address = Address("127.0.0.1", self.port)
         server = make_server([fuse.servicer], address, handlers=[fuse.xds])

@@ -32,7 +32,7 @@ from draft_services.fuse.translate.clusters import Instance
 log = logging.getLogger(__name__)
 
 FIRST_WAIT = 0.1
-LONGEST_WAIT = 5.0
+LONGEST_WAIT = 2.0
 
 
 class Mirror:
