@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -22,6 +19,7 @@ from draft_services.fuse.settings import Settings
 from chassis.clients import Address, connect
 from chassis.server import make_server
 from tests.support.envoy import free_port
+from tests.support.services import Service, running_service
 
 
 class Node:
@@ -69,70 +67,16 @@ async def fuse_node(blueprint: str, listen: int) -> AsyncIterator[Node]:
         await node.crash()
 
 
-class FuseProcess:
-    """`python -m draft_services.fuse`, as dctl starts it."""
-
-    def __init__(self, folder: Path, blueprint: str, listen: int) -> None:
-        self.port = free_port()
-        self.address = f"127.0.0.1:{self.port}"
-        self._folder = folder
-        self._environment = os.environ | {
-            "DRAFT_SERVICE_NAME": "fuse",
-            "DRAFT_SERVICE_ENTRYPOINT": blueprint,
-            "DRAFT_SERVICE_NETWORK_BIND_PORT": str(self.port),
-            "DRAFT_INSTANCE": "fuse-1",
-            "DRAFT_FUSE_LISTEN": f"127.0.0.1:{listen}",
-        }
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int:
-        """Of the running process."""
-        assert self._process is not None
-        return self._process.pid
-
-    def start(self) -> None:
-        """Start it, on the same port as before."""
-        with (self._folder / "fuse.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "draft_services.fuse"],
-                env=self._environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-
-    def kill(self) -> None:
-        """SIGKILL, as a crash."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait()
-
-    def stop(self, deadline: float = 10.0) -> int:
-        """SIGTERM; its exit code."""
-        process, self._process = self._process, None
-        assert process is not None
-        process.terminate()
-        try:
-            return process.wait(deadline)
-        finally:
-            process.kill()
-            process.wait()
-
-    def log(self) -> str:
-        """What it printed so far."""
-        return (self._folder / "fuse.log").read_text(errors="replace")
-
-
 @contextlib.contextmanager
-def fuse_process(folder: Path, blueprint: str, listen: int) -> Iterator[FuseProcess]:
-    """A started process, stopped whatever happens."""
-    process = FuseProcess(folder, blueprint, listen)
-    try:
-        process.start()
+def fuse_process(folder: Path, blueprint: str, listen: int) -> Iterator[Service]:
+    """`python -m draft_services.fuse`, stopped whatever happens."""
+    with running_service(
+        "fuse",
+        folder,
+        DRAFT_SERVICE_ENTRYPOINT=blueprint,
+        DRAFT_FUSE_LISTEN=f"127.0.0.1:{listen}",
+    ) as process:
         yield process
-    finally:
-        process.kill()
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
