@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -111,6 +112,26 @@ async def test_a_frozen_proxy_is_waited_for_two_seconds_once_and_named(ingress: 
             return BEHIND not in dict(await call.trailing_metadata())
 
         await eventually(caught_up)
+
+
+async def test_a_proxy_whose_port_is_taken_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    with running_nats(tmp_path / "nats") as nats, socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        listen = taken.getsockname()[1]
+        async with (
+            blueprint.blueprint_node(Settings(nats=nats.url)) as node,
+            fuse_node(node.address, listen) as fuse,
+        ):
+            with running_envoy(tmp_path / "envoy", fuse.port, listen) as envoy:
+                await until(lambda: "in use" in envoy.log(), within=20)
+                began = time.monotonic()
+                endpoint = networking.Endpoint(host="127.0.0.1", port=1)
+                request = networking.AddRouteRequest(route=echo_route(endpoint=endpoint))
+                call = fuse.routes.AddRoute(request)
+                assert (await call).code == networking.OK
+                assert dict(await call.trailing_metadata())[BEHIND] == "envoy-test"
+                assert time.monotonic() - began < 1.5
 
 
 async def test_with_no_proxy_a_route_is_stored(tmp_path: Path) -> None:

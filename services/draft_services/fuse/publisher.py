@@ -138,32 +138,30 @@ class Publisher:
         while waiting:
             changes, newest = waiting.pop()
             settlement = await self._try(changes)
-            words = self._refusal_of(changes, settlement)
-            if words is None:
+            if not settlement.refusals:
                 self._accept(changes, settlement)
             elif len(changes) <= 1:
-                self._reject(changes, words)
+                self._reject(changes, settlement.refusals[0].words)
             else:
                 cut = max(1, len(changes) - newest)
                 waiting += [(changes[cut:], 1), (changes[:cut], 2 * newest)]
 
     async def _try(self, changes: list[Change]) -> Settlement:
         self._route({change.key: change for change in changes})
-        return await self._fleet.settle(PATIENCE)
+        routes = [change.value for change in changes if isinstance(change.value, Route)]
+        clusters = {cluster_name(route.upstream) for route in routes}
 
-    def _refusal_of(self, changes: list[Change], settlement: Settlement) -> str | None:
-        """The words of a refusal that these changes can have caused."""
-        clusters = {cluster_name(c.value.upstream) for c in changes if isinstance(c.value, Route)}
-        for refusal in settlement.refusals:
-            if refusal.type_url == ROUTES:
-                return refusal.words
-            if refusal.type_url == CLUSTER and refusal.name in clusters:
-                return refusal.words
-        return None
+        def can_be_blamed(refusal: Refusal) -> bool:
+            """Not for a taken port, nor for what the registry says."""
+            if refusal.type_url == CLUSTER:
+                return refusal.name in clusters
+            return refusal.type_url == ROUTES
+
+        return await self._fleet.settle(PATIENCE, can_be_blamed)
 
     def _accept(self, changes: list[Change], settlement: Settlement) -> None:
         self._unconfirmed.update((change.key, change) for change in changes)
-        if settlement.accepted and not settlement.behind:
+        if settlement.accepted:
             self._good = _overlay(self._good, self._unconfirmed)
             self._unconfirmed = {}
         for change in changes:

@@ -52,7 +52,6 @@ class Fuse:
             for task in (*parts, waiting):
                 task.cancel()
             await asyncio.gather(*parts, waiting, return_exceptions=True)
-            self._fleet.close()
 
     async def _publish(self) -> None:
         """Nothing is published before everything is known: proxies would forget what they serve."""

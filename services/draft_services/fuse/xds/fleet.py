@@ -22,8 +22,8 @@ SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What the proxies say to a snapshot: who refuses what, who has not answered, how many have
-    accepted all of it."""
+    """What the proxies say to a snapshot: the refusals that decide, who has not accepted all of
+    it, and how many have."""
 
     refusals: tuple[Refusal, ...] = ()
     behind: tuple[str, ...] = ()
@@ -48,7 +48,6 @@ class Fleet:
         self._snapshot: Snapshot | None = None
         self._streams: set[_Stream] = set()
         self._moved = asyncio.Event()
-        self._closed = False
 
     def handler(self) -> grpc.GenericRpcHandler:
         """The aggregated discovery service, to be added to a gRPC server."""
@@ -59,61 +58,45 @@ class Fleet:
         )
         return grpc.method_handlers_generic_handler(SERVICE, {"DeltaAggregatedResources": method})
 
-    @property
-    def nodes(self) -> tuple[str, ...]:
-        """The ids of the connected proxies."""
-        return tuple(sorted(stream.session.node for stream in self._streams))
-
     def publish(self, snapshot: Snapshot) -> None:
         """Make this what every proxy should have."""
         self._snapshot = snapshot
         for stream in self._streams:
             stream.wake.set()
 
-    def close(self) -> None:
-        """End every stream, so that the server can stop; the proxies go on with what they have."""
-        self._closed = True
-        for stream in self._streams:
-            stream.open = False
-            stream.wake.set()
-
-    async def settle(self, patience: float) -> Settlement:
-        """Wait until each proxy has accepted the published snapshot or one refuses a part of it;
-        for at most `patience` seconds. One caller at a time."""
+    async def settle(self, patience: float, decides: Callable[[Refusal], bool]) -> Settlement:
+        """Wait until each proxy has said all it has to say to the published snapshot, or one
+        refuses a part of it that decides; for at most `patience` seconds. One caller at a time."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
-                while not self._is_decided():
+                while not (self._refusals(decides) or self._is_answered()):
                     self._moved.clear()
                     await self._moved.wait()
-        settlement = self._settlement()
-        if not settlement.refusals:
-            for stream in self._behind():
-                stream.frozen = True
-        return settlement
-
-    def _is_decided(self) -> bool:
-        return bool(self._refusals()) or all(stream.frozen for stream in self._behind())
-
-    def _settlement(self) -> Settlement:
-        behind = self._behind()
+        refusals = tuple(self._refusals(decides))
+        behind = [s for s in self._streams if not self._says(s.session.settled)]
+        if not refusals:
+            for stream in behind:
+                stream.frozen = self._says(stream.session.pending)
         return Settlement(
-            refusals=tuple(self._refusals()),
+            refusals=refusals,
             behind=tuple(sorted(stream.session.node for stream in behind)),
             accepted=len(self._streams) - len(behind),
         )
 
-    def _refusals(self) -> list[Refusal]:
+    def _is_answered(self) -> bool:
+        return all(s.frozen or not self._says(s.session.pending) for s in self._streams)
+
+    def _refusals(self, decides: Callable[[Refusal], bool]) -> list[Refusal]:
         if self._snapshot is None:
             return []
-        return [r for stream in self._streams for r in stream.session.refusals(self._snapshot)]
+        found = (r for stream in self._streams for r in stream.session.refusals(self._snapshot))
+        return [refusal for refusal in found if decides(refusal)]
 
-    def _behind(self) -> list[_Stream]:
-        if self._snapshot is None:
-            return list(self._streams)
-        return [s for s in self._streams if not s.session.settled(self._snapshot)]
+    def _says(self, of: Callable[[Snapshot], bool]) -> bool:
+        return self._snapshot is not None and of(self._snapshot)
 
     async def _serve(self, requests: AsyncIterator[Any], context: Any) -> None:
-        stream = _Stream(open=not self._closed)
+        stream = _Stream()
         self._streams.add(stream)
         reader = asyncio.create_task(self._read(stream, requests, context.peer()))
         try:
@@ -123,8 +106,7 @@ class Fleet:
                     for response in stream.session.outgoing(self._snapshot):
                         await context.write(response)
                 await self._woken(stream)
-            if reader.done():
-                reader.result()  # raises what ended it
+            await reader  # raises what ended it
         finally:
             reader.cancel()
             self._streams.discard(stream)

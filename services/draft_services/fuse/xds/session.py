@@ -130,15 +130,21 @@ class Session:
 
     def settled(self, snapshot: Snapshot) -> bool:
         """Whether the proxy has accepted all of it."""
-        return (
-            self._kinds[ROUTES].asked
-            and not self.refusals(snapshot)
-            and not any(
-                kind.in_flight
-                or kind.missing(snapshot[type_url])
-                or (type_url != ENDPOINTS and kind.surplus(snapshot[type_url]))
-                for type_url, kind in self._kinds.items()
-            )
+        return not self.pending(snapshot) and not self.refusals(snapshot)
+
+    def pending(self, snapshot: Snapshot) -> bool:
+        """Whether the proxy may still accept or refuse something of it."""
+        # Routes are asked for by the listener, and never by one that is refused.
+        listens = not self._kinds[LISTENER].refused
+        if any(kind.in_flight for kind in self._kinds.values()):
+            return True
+        if listens and not self._kinds[ROUTES].asked:
+            return True
+        held = bool(self.refusals(snapshot))  # removals wait until nothing is refused
+        return any(
+            kind.missing(snapshot[type_url])
+            or (type_url != ENDPOINTS and not held and kind.surplus(snapshot[type_url]))
+            for type_url, kind in self._kinds.items()
         )
 
     def refusals(self, snapshot: Snapshot) -> list[Refusal]:

@@ -7,17 +7,17 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from draft_services.fuse import publisher as module
 from draft_services.fuse.publisher import Change, Kind, Outcome, Publisher
 from draft_services.fuse.routes import Endpoint, Route, Upstream
 from draft_services.fuse.translate.clusters import Instance
 from draft_services.fuse.xds.fleet import Fleet, Settlement
 from draft_services.fuse.xds.messages import message
-from draft_services.fuse.xds.resources import ENDPOINTS, ROUTES, Snapshot
+from draft_services.fuse.xds.resources import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Snapshot
 from draft_services.fuse.xds.session import Refusal
 
 from tests.support.waiting import until
 
+Decides = Callable[[Refusal], bool]
 CONFIGURATION = "envoy.config.route.v3.RouteConfiguration"
 
 
@@ -41,11 +41,13 @@ class Proxies(Fleet):
     def publish(self, snapshot: Snapshot) -> None:
         self.published.append(snapshot)
 
-    async def settle(self, patience: float) -> Settlement:
+    async def settle(self, patience: float, decides: Decides) -> Settlement:
         await asyncio.sleep(0)
         if self.bad(self.routes):
             version = self.published[-1][ROUTES]["ingress"].version
-            return Settlement((Refusal("envoy-1", ROUTES, "ingress", version, "no good"),))
+            refusal = Refusal("envoy-1", ROUTES, "ingress", version, "no good")
+            assert decides(refusal)
+            return Settlement((refusal,))
         self.serving = self.routes
         return Settlement(behind=self.behind, accepted=self.accepted)
 
@@ -156,7 +158,7 @@ async def test_endpoints_are_published_while_a_group_waits_for_its_proxies(
     async with running(proxies, change("a", 1)) as publisher:
         held = asyncio.Event()
 
-        async def settle(patience: float) -> Settlement:
+        async def settle(patience: float, decides: Decides) -> Settlement:
             await held.wait()
             return Settlement(accepted=1)
 
@@ -168,15 +170,26 @@ async def test_endpoints_are_published_while_a_group_waits_for_its_proxies(
         held.set()
 
 
-async def test_a_refused_listener_is_blamed_on_no_route() -> None:
-    """A taken port is the operator's to mend; the routes are good."""
-    listener = Refusal("envoy-1", "type.googleapis.com/x.Listener", "ingress", "1", "in use")
+async def test_only_what_a_change_can_have_caused_is_blamed_on_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A taken port is the operator's to mend, and another route's cluster is another's."""
     proxies = Proxies()
     async with running(proxies) as publisher:
+        asked: list[Decides] = []
 
-        async def settle(patience: float) -> Settlement:
-            return Settlement((listener,))
+        async def settle(patience: float, decides: Decides) -> Settlement:
+            asked.append(decides)
+            return Settlement(accepted=1)
 
-        proxies.settle = settle  # type: ignore[method-assign]
-        assert await outcome(publisher, change("a", 1)) == Outcome()
-        assert module.PATIENCE > 0
+        monkeypatch.setattr(proxies, "settle", settle)
+        await outcome(publisher, change("a", 1))
+        (decides,) = asked
+        blamed = {
+            (type_url, name)
+            for type_url in (LISTENER, CLUSTER, ENDPOINTS, ROUTES)
+            for name in ("ingress", "service/svc/h2", "service/other/h2")
+            if decides(Refusal("envoy-1", type_url, name, "1", "no"))
+        }
+        assert {name for type_url, name in blamed if type_url == CLUSTER} == {"service/svc/h2"}
+        assert {type_url for type_url, _ in blamed} == {CLUSTER, ROUTES}

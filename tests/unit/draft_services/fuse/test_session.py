@@ -203,6 +203,20 @@ def test_clusters_stay_while_a_proxy_serves_older_routes_that_need_them() -> Non
     assert proxy.take(without) == []
 
 
+def test_a_proxy_whose_listener_is_refused_has_said_all_it_can() -> None:
+    """Its port is taken, so it never asks for routes: nobody should wait for that."""
+    proxy, to = Proxy(), world("1")
+    assert proxy.session.pending(to)  # it has only just connected
+    proxy.subscribe(CLUSTER)
+    proxy.settle(to)
+    proxy.subscribe(LISTENER)
+    proxy.take(to)
+    assert proxy.session.pending(to)
+    proxy.answer("address already in use")
+    assert not proxy.session.pending(to)
+    assert not proxy.session.settled(to)
+
+
 def test_a_late_answer_to_an_older_version_changes_nothing() -> None:
     proxy = settled_proxy(world("1"))
     proxy.take(world("2"))
