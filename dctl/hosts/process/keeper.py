@@ -15,6 +15,9 @@ from pathlib import Path
 from dctl.hosts.process.layout import Layout
 
 _TRIES = 5
+# Its end of our pipe may be closed a moment before it is gone altogether.
+_PATIENCE = 2.0
+_LOOK = 0.02
 
 
 def main(argv: Sequence[str]) -> None:
@@ -24,10 +27,16 @@ def main(argv: Sequence[str]) -> None:
         pass
     # Only now, so that a waiting keeper is small.
     from dctl.hosts.process import survivors
-    from dctl.hosts.process.launch import LaunchError, launch
+    from dctl.hosts.process.launch import LaunchError, hold_guard, launch
 
+    deadline = time.monotonic() + _PATIENCE
+    while (guard := hold_guard(layout)) is None:
+        if time.monotonic() > deadline:
+            return  # somebody else has started one already, which has a keeper of its own
+        time.sleep(_LOOK)
     found = survivors.find(layout)
     survivors.end(found)
+    os.close(guard)
     for attempt in range(1, _TRIES + 1):
         try:
             launch(layout)

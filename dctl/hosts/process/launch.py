@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -28,6 +29,19 @@ class LaunchError(Exception):
 def environment(of: Mapping[str, str]) -> dict[str, str]:
     """The part of an environment that supervisord and its processes get."""
     return {k: v for k, v in of.items() if k in _KEPT or k.startswith(_KEPT_PREFIXES)}
+
+
+def hold_guard(layout: Layout) -> int | None:
+    """Take the guard of the one supervisord, held until the answer is closed; None when another
+    has it. supervisor's own check (does the socket answer?) lets two through that start at once.
+    """
+    guard = os.open(layout.guard, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(guard)
+        return None
+    return guard
 
 
 def launch(layout: Layout) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 _BLOCK = 64 * 1024
 _LOOK = 0.1  # seconds between two looks for more
@@ -17,56 +19,61 @@ _LOOK = 0.1  # seconds between two looks for more
 
 def tail(path: Path, lines: int) -> list[str]:
     """The last `lines` lines, from older files too when the newest has too few."""
-    found: list[bytes] = []
-    for file in reversed(_generations(path)):
-        if len(found) >= lines:
-            break
-        try:
-            found = _last_lines(file, lines - len(found)) + found
-        except FileNotFoundError:  # rotated away meanwhile
-            continue
-    return [_text(line) for line in found]
+    with ExitStack() as stack:
+        files = [stack.enter_context(file) for file in _opened(path)]
+        return _texts(_end(files, lines), lines)
 
 
 def follow(path: Path, lines: int) -> Iterator[str]:
     """The last lines and then every further one, whole, for as long as it is asked for more."""
-    while not path.exists():
+    while not (files := _opened(path)):
         time.sleep(_LOOK)
-    file = path.open("rb")
+    *older, file = files
+    with ExitStack() as stack:
+        for one in older:
+            stack.enter_context(one)
+        # From here on `file` stands where the last lines end.
+        last, _, rest = _end(files, lines).rpartition(b"\n")
     try:
-        # What `tail` gives out ends where we go on: both look at the same open file.
-        end = os.fstat(file.fileno()).st_size
-        yield from _before(path, file.fileno(), end, lines)
-        file.seek(end)
-        rest = b""
+        yield from _texts(last, lines)
         while True:
-            rest += file.read(_BLOCK)
-            *whole, rest = rest.split(b"\n")
+            block = file.read(_BLOCK)
+            if not block:
+                newer = _newer(path, os.fstat(file.fileno()).st_ino)
+                if newer is None:
+                    time.sleep(_LOOK)
+                    continue
+                block = file.read()  # written between our last read and the rotation
+                file.close()
+                file = newer.open("rb")
+            *whole, rest = (rest + block).split(b"\n")
             yield from map(_text, whole)
-            if file.tell() < os.fstat(file.fileno()).st_size:
-                continue
-            newer = _newer(path, os.fstat(file.fileno()).st_ino)
-            if newer is None:
-                time.sleep(_LOOK)
-                continue
-            if more := file.read():  # written between our last read and the rotation
-                *whole, rest = (rest + more).split(b"\n")
-                yield from map(_text, whole)
-            file.close()
-            file = newer.open("rb")
     finally:
         file.close()
 
 
-def _before(path: Path, descriptor: int, end: int, lines: int) -> list[str]:
-    start = max(0, end - _BLOCK)
-    while True:
-        block = os.pread(descriptor, end - start, start)
-        if start == 0 or block.count(b"\n") > lines:
+def _opened(path: Path) -> list[BinaryIO]:
+    files: list[BinaryIO] = []
+    for generation in _generations(path):
+        with suppress(FileNotFoundError):  # rotated away meanwhile
+            files.append(generation.open("rb"))
+    return files
+
+
+def _end(files: Sequence[BinaryIO], lines: int) -> bytes:
+    """Enough of the end of `files` (oldest first) for `lines` lines. They are one text: rotation
+    cuts anywhere. The newest is left standing at its end."""
+    text = b""
+    for file in reversed(files):
+        end = start = file.seek(0, os.SEEK_END)
+        while start > 0 and text.count(b"\n") <= lines:
+            step = min(_BLOCK, start)
+            start -= step
+            text = os.pread(file.fileno(), step, start) + text
+        file.seek(end)
+        if start > 0:
             break
-        start = max(0, start - _BLOCK)
-    found = block[: block.rfind(b"\n") + 1].splitlines()
-    return [_text(line) for line in found[-lines:]] if lines else []
+    return text
 
 
 def _newer(path: Path, inode: int) -> Path | None:
@@ -95,16 +102,9 @@ def _inode(path: Path) -> int:
         return -1
 
 
-def _last_lines(path: Path, lines: int) -> list[bytes]:
-    with path.open("rb") as file:
-        start = file.seek(0, os.SEEK_END)
-        block = b""
-        while start > 0 and block.count(b"\n") <= lines:
-            step = min(_BLOCK, start)
-            start -= step
-            file.seek(start)
-            block = file.read(step) + block
-    return block.splitlines()[-lines:] if lines else []
+def _texts(text: bytes, lines: int) -> list[str]:
+    found = text.removesuffix(b"\n").split(b"\n") if text else []
+    return [_text(line) for line in found[-lines:]] if lines else []
 
 
 def _text(line: bytes) -> str:

@@ -140,7 +140,10 @@ class Supervisor:
 
     def end_survivors(self, name: str = "") -> None:
         """End what runs of `name`, or of the cluster, though nobody supervises it."""
-        survivors.end(survivors.find(self._layout, name))
+        if name:
+            survivors.end(survivors.find(self._layout, name))
+        else:
+            survivors.end_all(self._layout)
 
     def remove_socket(self) -> None:
         """Remove the socket, and its folder when that is ours and empty."""

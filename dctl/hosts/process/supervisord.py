@@ -7,7 +7,6 @@ nobody by which signal a process was killed, and forgets its exit when it starts
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 import time
@@ -20,16 +19,12 @@ def main(state: str) -> None:
     from supervisor import process, supervisord
 
     from dctl.hosts.process.files import write_json
+    from dctl.hosts.process.launch import hold_guard
     from dctl.hosts.process.layout import Layout
     from dctl.hosts.process.records import Exit, exit_text
 
     layout = Layout(Path(state))
-    # Held for as long as this process lives, so that there is never a second one: the check in
-    # supervisor itself (does the socket answer?) lets two through that start at the same time.
-    guard = os.open(layout.guard, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if hold_guard(layout) is None:  # held for as long as this process lives
         sys.exit(f"another supervisord runs already for {state}")
 
     # Nobody listens on it now. supervisor would find that out too, but takes 0.3 s for it.

@@ -18,11 +18,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from dctl.hosts.process.files import read_json
-from dctl.hosts.process.layout import Layout
+from dctl.hosts.process.layout import SUPERVISORD, Layout
 
 MARK = "DCTL_PROCESS"
 _PROC = Path("/proc")
 _PATIENCE = 3.0  # seconds from SIGTERM to SIGKILL
+_ROUNDS = 5
 _LOOK = 0.02  # seconds between two looks whether they are gone
 
 
@@ -62,17 +63,30 @@ def find(layout: Layout, name: str = "") -> dict[int, str]:
     return found
 
 
-def end(found: Mapping[int, str], patience: float = _PATIENCE) -> None:
+def end(found: Mapping[int, str], *numbers: signal.Signals) -> None:
     """End them: politely, then for good."""
     left = dict(found)
-    for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, patience)):
+    for number in numbers or (signal.SIGTERM, signal.SIGKILL):
         for pid in left:
             _signal(pid, number)
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + _PATIENCE
         while left := {pid: who for pid, who in left.items() if identity(pid) == who}:
             if time.monotonic() > deadline:
                 break
             time.sleep(_LOOK)
+
+
+def end_all(layout: Layout) -> None:
+    """End everything of the cluster, whatever supervises it included.
+
+    supervisord goes first and at once: asked politely, it would bring the others back meanwhile.
+    """
+    end(find(layout, SUPERVISORD), signal.SIGKILL)
+    for _ in range(_ROUNDS):  # what was just being started is found in the next round
+        found = find(layout)
+        if not found:
+            return
+        end(found)
 
 
 def _marked(wanted: str, *, whole: bool) -> dict[int, str]:

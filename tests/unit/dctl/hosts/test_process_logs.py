@@ -55,6 +55,15 @@ def test_tail_reads_long_logs_from_their_end(log: Path) -> None:
     assert len(tail(log, 2000)) == 2000
 
 
+def test_a_line_that_rotation_cut_is_whole_again(log: Path) -> None:
+    log.write_text("1\ncut he")
+    rotate(log)
+    log.write_text("re\n")
+    assert tail(log, 1) == ["cut here"]
+    assert tail(log, 2) == ["1", "cut here"]
+    Follower(log, 2).expect("1", "cut here")
+
+
 def test_what_is_no_text_is_shown_all_the_same(log: Path) -> None:
     log.write_bytes(b"caf\xe9\r\n")
     assert tail(log, 1) == ["caf\N{REPLACEMENT CHARACTER}"]
