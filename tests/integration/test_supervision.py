@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import psutil
@@ -38,6 +40,14 @@ def test_a_killed_program_is_back_and_only_it(shop: Cluster) -> None:
     after = shop.await_restart("a-1", before["a-1"])
     assert (after.restarts, after.last_exit) == (1, "killed by SIGKILL")
     assert shop.pids()["b-1"] == before["b-1"]
+    log = (shop.state / "logs" / ".supervisord.log").read_text().splitlines()
+    exited = next(i for i, line in enumerate(log) if "exited: a-1" in line)
+    assert when(log[exited + 1]) - when(log[exited]) < timedelta(seconds=0.5)
+    assert "spawned: 'a-1'" in log[exited + 1]
+
+
+def when(line: str) -> datetime:
+    return datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S,%f")
 
 
 def test_back_off_grows_and_it_is_never_given_up(shop: Cluster) -> None:
@@ -145,9 +155,11 @@ def test_survivors_of_a_supervisor_are_ended_before_it_is_back(shop: Cluster) ->
     wait_until(lambda: len([c for c in shop.everyone().values() if "888" in c]) == 2)
     before = set(shop.everyone())
     program = shop.seen("a-1").pid
-    kill(shop.one("supervisord"))
+    kill(supervisord := shop.one("supervisord"))
+    before -= {shop.one("keeper")}
+    wait_until(lambda: shop.one("supervisord") not in (0, supervisord), within=20)
+    assert not before & set(shop.everyone())
     shop.await_restart("a-1", program)
-    wait_until(lambda: not before & set(shop.everyone()), within=20)
 
 
 def test_both_at_once_are_healed_by_the_next_start(shop: Cluster) -> None:
@@ -171,6 +183,20 @@ def test_an_orderly_end_of_the_supervisor_is_not_revived(shop: Cluster) -> None:
     terminate(supervisord)
     wait_until(lambda: shop.everyone() == {}, within=20)
     assert not alive(keeper)
+    assert shop.seen("a-1").state is State.STOPPED
+
+
+def test_an_end_that_is_meant_stays_the_end_when_it_is_cut_short(shop: Cluster) -> None:
+    script = "trap 'echo ending; sleep 1; exit' TERM; echo ready; while :; do sleep 0.05; done"
+    shop.ensure("a-1", "sh", "-c", script)
+    wait_until(lambda: shop.log("a-1") == ["ready"])
+    supervisord = shop.one("supervisord")
+    with ThreadPoolExecutor(1) as pool:
+        down = pool.submit(shop.host.down)
+        wait_until(lambda: "ending" in shop.log("a-1"))
+        kill(supervisord)
+        down.result(timeout=30)
+    assert shop.everyone() == {}
     assert shop.seen("a-1").state is State.STOPPED
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from dctl.errors import DctlError
 from dctl.hosts.process.layout import KEEPER, Layout
+from dctl.hosts.process.logs import OLDER
 from dctl.hosts.process.records import Manifest
 from dctl.hosts.process.survivors import MARK, mark
 
@@ -22,9 +23,8 @@ _RUN = Path(__file__).with_name("run.py")
 _AUTORESTART = {"always": "true", "on-failure": "unexpected", "never": "false"}
 _KEEPER_GRACE = 5  # seconds; it ends at once on SIGTERM
 
-# A log is cut at 10 MB and three older ones are kept, so one program takes 40 MB at most.
+# With the older ones that are kept, one program takes 40 MB at most.
 _LOG = "10MB"
-_LOGS = 3
 
 Section = tuple[str, dict[str, object]]
 
@@ -107,7 +107,7 @@ def _program(layout: Layout, python: str, asked: Manifest, *, quiet: bool) -> Se
             "redirect_stderr": "true",
             "stdout_logfile": layout.log(name),
             "stdout_logfile_maxbytes": _LOG,
-            "stdout_logfile_backups": _LOGS,
+            "stdout_logfile_backups": OLDER,
         },
     )
 

@@ -5,7 +5,6 @@ supervisor renames x.log to x.log.1, that to x.log.2 and so on, and begins a new
 
 from __future__ import annotations
 
-import itertools
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+OLDER = 3  # rotated files that are kept beside the newest
 _BLOCK = 64 * 1024
 _LOOK = 0.1  # seconds between two looks for more
 
@@ -39,13 +39,13 @@ def follow(path: Path, lines: int) -> Iterator[str]:
         while True:
             block = file.read(_BLOCK)
             if not block:
-                newer = _newer(path, os.fstat(file.fileno()).st_ino)
+                newer = _next(path, file)
                 if newer is None:
                     time.sleep(_LOOK)
                     continue
                 block = file.read()  # written between our last read and the rotation
                 file.close()
-                file = newer.open("rb")
+                file = newer
             *whole, rest = (rest + block).split(b"\n")
             yield from map(_text, whole)
     finally:
@@ -53,11 +53,18 @@ def follow(path: Path, lines: int) -> Iterator[str]:
 
 
 def _opened(path: Path) -> list[BinaryIO]:
-    files: list[BinaryIO] = []
-    for generation in _generations(path):
-        with suppress(FileNotFoundError):  # rotated away meanwhile
-            files.append(generation.open("rb"))
-    return files
+    """The files of the log, oldest first.
+
+    Opened from the newest on: a rotation meanwhile only moves files to where we come by later, so
+    that one may be met twice, but none is missed.
+    """
+    files: dict[int, BinaryIO] = {}
+    for suffix in ("", *(f".{i}" for i in range(1, OLDER + 1))):
+        with suppress(FileNotFoundError):
+            file = path.with_name(path.name + suffix).open("rb")
+            if files.setdefault(_inode(file), file) is not file:
+                file.close()
+    return [*reversed(files.values())]
 
 
 def _end(files: Sequence[BinaryIO], lines: int) -> bytes:
@@ -76,30 +83,23 @@ def _end(files: Sequence[BinaryIO], lines: int) -> bytes:
     return text
 
 
-def _newer(path: Path, inode: int) -> Path | None:
-    """The file that was begun after the one with `inode`; None while that is the newest."""
-    files = _generations(path)
-    for older, newer in itertools.pairwise(files):
-        if _inode(older) == inode:
-            return newer
-    if files and _inode(files[-1]) != inode:
-        return files[0]  # ours was rotated away altogether: go on with the oldest left
-    return None
+def _next(path: Path, file: BinaryIO) -> BinaryIO | None:
+    """The file that was begun after `file`; None while that is the newest."""
+    with suppress(FileNotFoundError):
+        if path.stat().st_ino == _inode(file):
+            return None
+    files = _opened(path)
+    # One that was rotated away altogether is followed by the oldest that is left.
+    places = [i for i, one in enumerate(files, 1) if _inode(one) == _inode(file)] or [0]
+    chosen = files[places[0]] if places[0] < len(files) else None
+    for one in files:
+        if one is not chosen:
+            one.close()
+    return chosen
 
 
-def _generations(path: Path) -> list[Path]:
-    """Existing files of the log, oldest first."""
-    older: list[Path] = []
-    while (file := path.with_name(f"{path.name}.{len(older) + 1}")).exists():
-        older.append(file)
-    return [*reversed(older), *([path] if path.exists() else [])]
-
-
-def _inode(path: Path) -> int:
-    try:
-        return path.stat().st_ino
-    except FileNotFoundError:
-        return -1
+def _inode(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_ino
 
 
 def _texts(text: bytes, lines: int) -> list[str]:

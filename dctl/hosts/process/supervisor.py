@@ -108,9 +108,6 @@ class Supervisor:
                 raise DctlError(
                     f"{', '.join(left)} on {self._host} cannot be ended, not even killed"
                 )
-            for name, state in left.items():
-                if state != STOPPING:  # it had just ended by itself, and was started again
-                    self._signal_stop(name)
             time.sleep(_LOOK)
 
     def drop(self, name: str) -> None:

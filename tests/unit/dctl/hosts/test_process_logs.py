@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
+from dctl.hosts.process import logs
 from dctl.hosts.process.logs import follow, tail
 from tests.support.waiting import wait_until
 
@@ -102,6 +104,36 @@ def test_follow_waits_for_a_log_that_is_not_there_yet(log: Path) -> None:
     follower = Follower(log, 5)
     write(log, "first")
     follower.expect("first")
+
+
+def test_follow_reads_what_was_written_just_before_a_rotation(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_further = logs._next
+    late = iter(["late"])
+
+    def rotated_now(path: Path, file: BinaryIO) -> BinaryIO | None:
+        for line in late:
+            write(log, line)
+            rotate(log)
+            write(log, "new")
+        return look_further(path, file)
+
+    monkeypatch.setattr(logs, "_next", rotated_now)
+    write(log, "first")
+    Follower(log, 1).expect("first", "late", "new")
+
+
+def test_follow_keeps_pace_with_frequent_rotation(log: Path) -> None:
+    write(log, "first")
+    follower = Follower(log, 0)
+    for i in range(200):
+        write(log, i)
+        if i % 5 == 4:
+            rotate(log)
+            # Two rotations behind is what the kept files allow for, and more.
+            wait_until(lambda i=i: len(follower.got) >= i - 10)  # type: ignore[misc]
+    follower.expect(*range(200))
 
 
 def test_follow_loses_no_line_to_rotation(log: Path) -> None:
