@@ -48,10 +48,12 @@ def parse_address(text: str) -> Address:
     """`host:port` or `http://host:port`, IPv6 in brackets; raises ValueError that says which."""
     rest = text.strip().removeprefix("http://").rstrip("/")
     host, colon, port = rest.rpartition(":")
-    bare = host.removeprefix("[").removesuffix("]")
-    if not colon or not bare or not port.isdecimal() or not 0 <= int(port) <= 65535:
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    ambiguous = ":" in bare and bare == host  # IPv6 without brackets, or another scheme
+    number = int(port) if port.isascii() and port.isdecimal() else -1
+    if not colon or not bare or ambiguous or "/" in bare or not 0 <= number <= 65535:
         raise ValueError(f'"{text}" is no address: write host:port or http://host:port')
-    return Address(bare, int(port))
+    return Address(bare, number)
 
 
 def connect(address: str | Address) -> grpc.aio.Channel:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import socket
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
@@ -26,13 +29,23 @@ OPTIONS: Sequence[tuple[str, Any]] = (
 )
 
 
+_STREAMS = 0.5  # seconds that open streams get to end by themselves: a watch never does
+
+
 class Server:
     """A gRPC server, its health, and the names of what it serves."""
 
-    def __init__(self, server: grpc.aio.Server, address: Address, names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        server: grpc.aio.Server,
+        calls: CallInterceptor,
+        address: Address,
+        names: Sequence[str],
+    ) -> None:
         self.address = address
         self.services = tuple(names)
         self._server = server
+        self._calls = calls
         self._health: Any = aio_health.HealthServicer()
         add_health: Callable[..., None] = health_pb2_grpc.add_HealthServicer_to_server
         add_health(self._health, server)
@@ -53,9 +66,13 @@ class Server:
             await self._health.set(name, state)
 
     async def stop(self, grace: float) -> None:
-        """Take no more calls; give those that run `grace` seconds."""
+        """Take no more calls; give those that run `grace` seconds, streams at most half of one."""
         await self._health.enter_graceful_shutdown()
-        await self._server.stop(grace)
+        streams = asyncio.get_running_loop().call_later(_STREAMS, self._calls.end_streams)
+        try:
+            await self._server.stop(grace)
+        finally:
+            streams.cancel()
 
 
 def make_server(
@@ -68,18 +85,32 @@ def make_server(
 
     Raises BindError when the address is taken, ChassisError for what is no servicer.
     """
-    server = grpc.aio.server(interceptors=[CallInterceptor()], options=OPTIONS)
+    calls = CallInterceptor()
+    server = grpc.aio.server(interceptors=[calls], options=OPTIONS)
     names: list[str] = []
     for servicer in servicers:
         adder_of(servicer)(servicer, _Recorder(server, names))
     server.add_generic_rpc_handlers(tuple(handlers))
+    _check_free(address)
     try:
         port = server.add_insecure_port(str(address))
     except RuntimeError:
-        port = 0
-    if not port:
-        raise BindError(f"cannot listen on {address}: it is taken, or not an address of this host")
-    return Server(server, Address(address.host, port), names)
+        raise BindError(f"cannot listen on {address}: it was taken just now") from None
+    return Server(server, calls, Address(address.host, port), names)
+
+
+def _check_free(address: Address) -> None:
+    """gRPC says only that it failed, and prints its own lines about it; the system says why."""
+    try:
+        family = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gRPC's own does
+            probe.bind((address.host, address.port))
+    except OSError as error:
+        why = "it is taken" if error.errno == errno.EADDRINUSE else error.strerror
+        raise BindError(
+            f"cannot listen on {address}: {why}; set service.network.bind_address or .bind_port"
+        ) from None
 
 
 def adder_of(servicer: object) -> Callable[..., None]:

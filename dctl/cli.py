@@ -63,7 +63,7 @@ COMMANDS = _commands()
 
 
 class LazyGroup(click.Group):
-    """A group over `COMMANDS`; rich renders its help, and is imported only for that."""
+    """A group over `COMMANDS`; a command's module is imported when it is run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

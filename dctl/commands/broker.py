@@ -214,6 +214,8 @@ def _events(
     def say(text: str) -> None:
         click.echo(text, err=True)
 
+    first = True
+
     def begun(metadata: dict[str, str]) -> None:
         nonlocal first
         cursor.opened(metadata)
@@ -221,7 +223,6 @@ def _events(
             say(f"events from sequence {metadata[NEXT_SEQUENCE]} on (Ctrl-C ends)")
         first = False
 
-    first = True
     stub = catalyst.stub(rpc.ConsumerStub)
     template = CloudEvent(type=type_, source=source)
     for response in catalyst.follow(

@@ -33,7 +33,7 @@ def page() -> str:
     lines += ["stdout is data, stderr is progress and prose. `NO_COLOR` is honoured.", ""]
     lines += ["| exit code | meaning |", "|---|---|"]
     lines += [f"| {code.value} | {_EXITS[code]} |" for code in ExitCode]
-    context = click.Context(root, info_name="dctl", max_content_width=80)
+    context = click.Context(root, info_name="dctl", max_content_width=80, **root.context_settings)
     for name in COMMANDS:
         command = root.get_command(context, name)
         assert command is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import grpc
@@ -32,6 +32,7 @@ class Node:
         self._blueprint = blueprint
         self._open = contextlib.AsyncExitStack()
         self.routes: networking_grpc.NetworkingServiceAsyncStub
+        self.has_descriptors: Callable[[str], bool]  # a watch of its own, beside that of routes
 
     async def start(self) -> None:
         """Serve, on the same port as before."""
@@ -42,6 +43,7 @@ class Node:
         server = make_server([fuse.servicer], address, handlers=[fuse.xds])
         await server.start()
         open_.push_async_callback(server.stop, 0)
+        self.has_descriptors = fuse._mirror._descriptors.__contains__
         running = asyncio.create_task(fuse.run(asyncio.Event()))
         open_.push_async_callback(_ended, running)
         # A fresh pool of connections: one of before a restart would wait out its back-off.

@@ -24,6 +24,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from tests.support import blueprint, fuse
 from tests.support.envoy import Envoy, free_port, running_envoy
 from tests.support.nats import running_nats
+from tests.support.waiting import until
 
 ECHO = "examples.echo.v1.EchoService"
 
@@ -52,10 +53,11 @@ class Ingress:
         await self.fuse.routes.AddRoute(networking.AddRouteRequest(route=route), timeout=20)
 
     async def store_descriptors(self, service: str, files: FileDescriptorSet) -> None:
-        """What the chassis does for its services."""
+        """What the chassis does for its services; returns when Fuse has heard of it."""
         await self.blueprint.keys.Set(
             keys.SetRequest(key=service, value=blueprint.packed(files)), timeout=5
         )
+        await until(lambda: self.fuse.has_descriptors(service))
 
 
 @contextlib.asynccontextmanager
