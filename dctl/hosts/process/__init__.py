@@ -1,10 +1,10 @@
 """Processes of this machine, under one supervisord per cluster.
 
 spec.py         what is asked of a process: the shape of Resource.spec
-layout.py       where everything of a cluster stands on disk; files.py: whole-file writes
+layout.py       where everything of a cluster stands on disk
 records.py      what is written down of a process: asked (manifest), running (run), ended (exit)
-reader.py       look: ProcessReader, and what its answers are made of; logs.py, ports.py
-host.py         change: ProcessHost; journal.py, lock.py
+reader.py       look: ProcessReader, and what its answers are made of; logs.py
+host.py         change: ProcessHost
 supervisor.py   start, steer and end supervisord; rpc.py: its protocol; config.py: its file
 launch.py       one supervisord, started; survivors.py: what an earlier one left running
 
@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dctl.hosts.process.host import ProcessHost
-    from dctl.hosts.process.layout import data_dir, instance_dir, secret_file, state_dir
+    from dctl.hosts.process.layout import data_dir, instance_dir, secret_file
     from dctl.hosts.process.reader import ProcessReader
     from dctl.hosts.process.spec import ProcessSpec
+    from dctl.hosts.state.folder import state_dir
 
 __all__ = [
     "ProcessHost",
@@ -35,13 +36,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ProcessHost": "host",
-    "ProcessReader": "reader",
-    "ProcessSpec": "spec",
-    "data_dir": "layout",
-    "instance_dir": "layout",
-    "secret_file": "layout",
-    "state_dir": "layout",
+    "ProcessHost": "dctl.hosts.process.host",
+    "ProcessReader": "dctl.hosts.process.reader",
+    "ProcessSpec": "dctl.hosts.process.spec",
+    "data_dir": "dctl.hosts.process.layout",
+    "instance_dir": "dctl.hosts.process.layout",
+    "secret_file": "dctl.hosts.process.layout",
+    "state_dir": "dctl.hosts.state.folder",
 }
 
 
@@ -51,4 +52,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(_HOMES[name]), name)

@@ -7,23 +7,20 @@ runs says itself (in its run record) with what it was started.
 from __future__ import annotations
 
 import functools
-import secrets
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Concatenate, ParamSpec
 
 from dctl.errors import DctlError, NotFoundError
 from dctl.hosts.base import Json, Resource
-from dctl.hosts.process import journal
-from dctl.hosts.process.files import private_folder, read_json, write_json, write_whole
-from dctl.hosts.process.lock import exclusive
+from dctl.hosts.order import waves
 from dctl.hosts.process.reader import ProcessReader
 from dctl.hosts.process.records import Manifest, completed
 from dctl.hosts.process.spec import ProcessSpec
 from dctl.hosts.process.supervisor import BACKOFF, RUNNING, STARTING
+from dctl.hosts.state.files import private_folder, read_json, write_json, write_whole
+from dctl.hosts.state.keeping import Keeping, remove_tree
 
 _LOOK = 0.01  # seconds between two looks
 _BEGIN = 15.0  # seconds until a started program's shim has spoken; 0.05 on an idle machine
@@ -50,6 +47,10 @@ def _translated(
 
 class ProcessHost(ProcessReader):
     """Run the processes of one cluster on this machine."""
+
+    @functools.cached_property
+    def _keeping(self) -> Keeping:
+        return Keeping(self._layout, self._owner)
 
     @_translated
     def ensure(self, resource: Resource) -> None:
@@ -100,39 +101,32 @@ class ProcessHost(ProcessReader):
         with self._supervisor.writing():
             self._supervisor.drop(name)
         self._forget_run(name)
-        _remove_tree(self._layout.files(name))
+        remove_tree(self._layout.files(name))
 
     @_translated
     def keep_secret(self, name: str) -> None:
-        self._claim()
-        path = self._layout.secret(name)
-        if not path.exists():
-            private_folder(path.parent)
-            write_whole(path, secrets.token_urlsafe(32))
+        self._keeping.keep_secret(name)
 
-    @contextmanager
-    def lock(self, holder: str) -> Iterator[None]:
-        self._claim()
-        with exclusive(self._layout.lock, holder, self._cluster):
-            yield
+    def lock(self, holder: str) -> AbstractContextManager[None]:
+        return self._keeping.lock(holder)
 
     @_translated
     def record(self, entry: Mapping[str, Json]) -> None:
-        self._claim()
-        journal.append(self._layout.journal, entry)
+        self._keeping.record(entry)
 
     def journal(self) -> Sequence[Mapping[str, Json]]:
-        return journal.entries(self._layout.journal)
+        return self._keeping.journal()
 
     @_translated
     def down(self) -> None:
-        self._refuse_another_checkout()
+        self._owner.refuse_another_checkout()
         if not self._layout.state.exists():
             return
         asked = self._supervisor.manifests()
         longest = max((m["spec"]["stop"]["timeout"] for m in asked.values()), default=0.0)
         with self._supervisor.writing():
-            self._supervisor.shut_down(waves(asked), longest)
+            needs = {name: manifest["needs"] for name, manifest in asked.items()}
+            self._supervisor.shut_down(waves(needs), longest)
         for name, manifest in asked.items():
             # A new start is no restart; only of a finished job has to be known that it was done.
             run, ended = read_json(self._layout.running(name)), read_json(self._layout.ended(name))
@@ -146,12 +140,10 @@ class ProcessHost(ProcessReader):
             return
         self._supervisor.remove_socket()
         if full:
-            _remove_tree(self._layout.state)
-            with suppress(OSError):  # other clusters are in there
-                self._layout.state.parent.rmdir()
+            self._keeping.forget()
             return
         for folder in (self._layout.manifests, self._layout.run, self._layout.files("_").parent):
-            _remove_tree(folder)
+            remove_tree(folder)
         self._layout.config.unlink(missing_ok=True)
 
     def _replace(self, asked: Manifest) -> None:
@@ -182,18 +174,13 @@ class ProcessHost(ProcessReader):
             time.sleep(_LOOK)
 
     def _claim(self) -> None:
-        """Make the state folder, and note whose it is."""
-        self._refuse_another_checkout()
-        layout = self._layout
-        for folder in (layout.state, layout.manifests, layout.run, layout.logs):
+        self._keeping.claim()
+        for folder in (self._layout.manifests, self._layout.run, self._layout.logs):
             private_folder(folder)
-        owner = {"cluster": self._cluster, "workspace": str(self._workspace)}
-        if read_json(layout.owner) != owner:
-            write_json(layout.owner, owner)
 
     def _write_files(self, name: str, files: Mapping[str, str]) -> None:
         root = self._layout.files(name)
-        _remove_tree(root)
+        remove_tree(root)
         private_folder(root)
         private_folder(self._layout.data(name))
         for path, text in files.items():
@@ -205,7 +192,7 @@ class ProcessHost(ProcessReader):
         self._layout.ended(name).unlink(missing_ok=True)
 
     def _asked(self, name: str) -> Manifest:
-        self._refuse_another_checkout()
+        self._owner.refuse_another_checkout()
         asked: Manifest | None = read_json(self._layout.manifest(_instance(name)))
         if asked is None:
             raise NotFoundError(f"{name} is not on {self.name}", hint="dctl infra status")
@@ -216,26 +203,7 @@ class ProcessHost(ProcessReader):
         return info is not None and info["state"] in (STARTING, RUNNING, BACKOFF)
 
 
-def waves(asked: Mapping[str, Manifest]) -> list[list[str]]:
-    """The order to end things in: first what nobody needs, last what all need. Those that need
-    each other in a circle go together, at the end."""
-    left = dict(asked)
-    found = []
-    while left:
-        needed = {need for manifest in left.values() for need in manifest["needs"]}
-        wave = [name for name in left if name not in needed] or list(left)
-        found.append(wave)
-        for name in wave:
-            del left[name]
-    return found
-
-
 def _instance(name: str) -> str:
     if not name or name[0] == "." or any(c in "/:\\" or c.isspace() for c in name):
         raise DctlError(f'"{name}" cannot be the name of a process')
     return name
-
-
-def _remove_tree(path: Path) -> None:
-    with suppress(FileNotFoundError):
-        shutil.rmtree(path)

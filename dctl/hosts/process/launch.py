@@ -9,9 +9,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from dctl.hosts.process.files import private_folder
 from dctl.hosts.process.layout import SUPERVISORD, Layout
 from dctl.hosts.process.survivors import MARK, mark
+from dctl.hosts.state.files import private_folder
 
 _SCRIPT = Path(__file__).with_name("supervisord.py")
 _PATIENCE = 30.0  # seconds; it takes 0.2 on an idle machine

@@ -5,20 +5,13 @@ Imported by the shim too, so it stays light.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+
+from dctl.hosts.state.folder import StateFolder, state_dir
 
 # Ours beside the instances, whose names never begin with a dot.
 KEEPER = ".keeper"
 SUPERVISORD = ".supervisord"
-
-
-def state_dir(cluster: str) -> Path:
-    """The folder of one cluster: $XDG_STATE_HOME/draft/<cluster>, by default in ~/.local/state."""
-    home = os.environ.get("XDG_STATE_HOME", "")
-    # The XDG specification: a path that is not absolute counts as unset.
-    base = Path(home) if os.path.isabs(home) else Path.home() / ".local" / "state"
-    return base / "draft" / cluster
 
 
 def instance_dir(cluster: str, name: str) -> Path:
@@ -36,14 +29,11 @@ def secret_file(cluster: str, name: str) -> Path:
     return Layout(state_dir(cluster)).secret(name)
 
 
-class Layout:
-    """The paths under one cluster's state folder."""
+class Layout(StateFolder):
+    """The paths of the process runtime under one cluster's state folder."""
 
     def __init__(self, state: Path) -> None:
-        self.state = state
-        self.owner = state / "workspace.json"
-        self.lock = state / "lock"
-        self.journal = state / "journal.jsonl"
+        super().__init__(state)
         self.config = state / "supervisord.conf"
         self.manifests = state / "manifests"
         self.run = state / "run"
@@ -65,9 +55,6 @@ class Layout:
 
     def files(self, name: str) -> Path:
         return self.state / "processes" / name
-
-    def secret(self, name: str) -> Path:
-        return self.state / "secrets" / name
 
     def data(self, name: str) -> Path:
         return self.state / "data" / name

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dctl.errors import DctlError, NotFoundError
+from dctl.errors import NotFoundError
+from dctl.hosts import ports
 from dctl.hosts.base import Check, Endpoint, Observed, PortOwner, Probe
-from dctl.hosts.process import logs, ports
-from dctl.hosts.process.files import read_json
-from dctl.hosts.process.layout import Layout, state_dir
+from dctl.hosts.process import logs
+from dctl.hosts.process.layout import Layout
 from dctl.hosts.process.observed import observed
 from dctl.hosts.process.supervisor import Supervisor
+from dctl.hosts.state.files import read_json
+from dctl.hosts.state.folder import state_dir
+from dctl.hosts.state.owner import Owner
 
 
 class ProcessReader:
@@ -20,12 +23,12 @@ class ProcessReader:
     def __init__(self, cluster: str, *, workspace: Path, host: str = "local") -> None:
         self.name = host
         self._cluster = cluster
-        self._workspace = workspace.resolve()
         self._layout = Layout(state_dir(cluster))
+        self._owner = Owner(self._layout, cluster, workspace)
         self._supervisor = Supervisor(self._layout, host)
 
     def observe(self) -> Sequence[Observed]:
-        self._refuse_another_checkout()
+        self._owner.refuse_another_checkout()
         infos = self._supervisor.processes() or {}
         # After supervisor's word, so that what a restart changes in between is seen.
         asked = self._supervisor.manifests()
@@ -58,14 +61,3 @@ class ProcessReader:
         if not path.exists() and not self._layout.manifest(name).exists():
             raise NotFoundError(f"{name} is not on {self.name}", hint="dctl infra status")
         return logs.follow(path, lines) if follow else iter(logs.tail(path, lines))
-
-    def _refuse_another_checkout(self) -> None:
-        owner = read_json(self._layout.owner)
-        if owner is None or owner["workspace"] == str(self._workspace):
-            return
-        if not Path(owner["workspace"]).is_dir():
-            return  # it was moved here, or removed: the cluster is its heir's
-        raise DctlError(
-            f'a cluster named "{self._cluster}" belongs to the checkout at {owner["workspace"]}',
-            hint="name this one differently, or there: dctl infra clean --full",
-        )

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dctl.hosts.process import survivors
-from dctl.hosts.process.files import read_json, write_json
 from dctl.hosts.process.layout import Layout
 from dctl.hosts.process.records import Exit, Manifest, Run, completed, follow
+from dctl.hosts.state.files import read_json, write_json
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _CANNOT_RUN = 126  # what shells answer for a program that may not be run, or is not there

@@ -19,10 +19,10 @@ from typing import Any, NoReturn
 from dctl.errors import DctlError, UnreachableError
 from dctl.hosts.process import rpc, survivors
 from dctl.hosts.process.config import configuration
-from dctl.hosts.process.files import private_folder, read_json, write_whole
 from dctl.hosts.process.launch import LaunchError, launch
 from dctl.hosts.process.layout import KEEPER, Layout
 from dctl.hosts.process.records import Manifest
+from dctl.hosts.state.files import private_folder, read_json, write_whole
 
 _LOOK = 0.02  # seconds between two looks
 _MARGIN = 10.0  # seconds that an answer may come later than the work it reports

@@ -18,10 +18,10 @@ def main(state: str) -> None:
     """Be the one supervisord of this cluster."""
     from supervisor import process, supervisord
 
-    from dctl.hosts.process.files import write_json
     from dctl.hosts.process.launch import hold_guard
     from dctl.hosts.process.layout import Layout
     from dctl.hosts.process.records import Exit, exit_text
+    from dctl.hosts.state.files import write_json
 
     layout = Layout(Path(state))
     if hold_guard(layout) is None:  # held for as long as this process lives

@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from dctl.hosts.process.files import read_json
 from dctl.hosts.process.layout import SUPERVISORD, Layout
+from dctl.hosts.state.files import read_json
 
 MARK = "DCTL_PROCESS"
 _PROC = Path("/proc")

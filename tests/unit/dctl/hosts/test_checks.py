@@ -15,9 +15,9 @@ import grpc
 import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from dctl.hosts import ports
 from dctl.hosts.base import Check, Endpoint
 from dctl.hosts.checks import probe
-from dctl.hosts.process import ports
 from dctl.hosts.process.survivors import identity
 from tests.support.waiting import wait_until
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from dctl.errors import LockedError
-from dctl.hosts.process import journal
-from dctl.hosts.process.lock import exclusive
 from dctl.hosts.process.survivors import identity
+from dctl.hosts.state import journal
+from dctl.hosts.state.lock import exclusive
 
 
 def test_the_second_is_refused_and_told_who_has_the_lock(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_the_second_is_refused_and_told_who_has_the_lock(tmp_path: Path) -> None
 def test_the_lock_goes_with_its_process(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib, time\n"
-        "from dctl.hosts.process.lock import exclusive\n"
+        "from dctl.hosts.state.lock import exclusive\n"
         "with exclusive(pathlib.Path(sys.argv[1]), 'child', 'shop'):\n"
         "    print('held', flush=True)\n"
         "    time.sleep(60)\n"
