@@ -2,6 +2,7 @@
 
 app.py           Chassis: declares what a service is, runs it, ends it in order
 config.py        settings from a YAML file and DRAFT_* variables, typed and strict
+keys.py          which variable sets which key, which keys are unknown   yaml.py   the file
 server.py        make_server(): the one way to build a gRPC server, with health and reflection
 interceptor.py   what every call passes: errors to statuses, one line in the debug log
 registration.py  the process in the registry: Initialize, Synchronize, Finalize

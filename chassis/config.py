@@ -1,16 +1,14 @@
 """Settings of a service: a YAML file, then DRAFT_* variables over it; typed, unknown keys refused.
 
 `service.*` and `draft.*` are the chassis's own; every other top-level key belongs to the model
-that the service gives. A variable's name is its key's path: `service.network.bind_port` is
-DRAFT_SERVICE_NETWORK_BIND_PORT.
+that the service gives. Values may be secrets: no message quotes one.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -18,7 +16,9 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from chassis.clients import Address, parse_address
-from chassis.errors import ConfigError
+from chassis.errors import ChassisError, ConfigError
+from chassis.keys import overlay, unknown, variable
+from chassis.yaml import read_mapping
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -54,7 +54,7 @@ class Service(_Strict):
     @field_validator("entrypoint")
     @classmethod
     def _is_address(cls, text: str) -> str:
-        return str(parse_address(text)) if text else text
+        return str(parse_address(text)) if text else ""
 
 
 class Log(_Strict):
@@ -111,132 +111,102 @@ class Config(Generic[S]):
         return Address(host, internal.port or bound.port)
 
 
+RESERVED = ("config", "instance", "nonce_file")
+"""DRAFT_<these> are variables that are no keys."""
+
+
 def load(
     model: type[S], source: Path | Mapping[str, Any] | None, *, env: Mapping[str, str], name: str
 ) -> Config[S]:
-    """Read `source` (default: DRAFT_CONFIG, else config.yaml beside the program, if there is
-    one), put `env` over it and check it all. Raises ConfigError with every problem."""
-    where, document = _document(source, env)
+    """Read the file and put `env` over it; a mapping stands for both. The file is DRAFT_CONFIG,
+    else `source`, else config.yaml beside the program, if there is one.
+
+    Raises ConfigError with every problem.
+    """
+    _check(model)
+    if isinstance(source, Mapping):
+        where, document, env = "settings", dict(source), {}
+    else:
+        where, document = _file(source, env)
     own = {key: document[key] for key in document if key not in Platform.model_fields}
     theirs = {key: document[key] for key in document if key in Platform.model_fields}
-    used: dict[tuple[str, ...], str] = {}
-    _overlay(theirs, Platform, env, used)
-    _overlay(own, model, env, used)
     problems: list[str] = []
-    platform = _validate(Platform, theirs, where, used, problems)
-    settings = _validate(model, own, where, used, problems)
+    platform = _validated(Platform, theirs, where, env, problems)
+    settings = _validated(model, own, where, env, problems)
+    nonce = _nonce(env, problems)
     if problems or platform is None or settings is None:
         raise ConfigError("\n".join(problems))
     told = platform.service.name or name or Path(sys.argv[0]).resolve().parent.name
     service = platform.service.model_copy(update={"name": told})
-    return Config(
-        platform.model_copy(update={"service": service}),
-        settings,
-        instance=env.get("DRAFT_INSTANCE", ""),
-        nonce=_nonce(env),
-    )
+    platform = platform.model_copy(update={"service": service})
+    return Config(platform, settings, instance=env.get("DRAFT_INSTANCE", ""), nonce=nonce)
 
 
-def _document(
-    source: Path | Mapping[str, Any] | None, env: Mapping[str, str]
-) -> tuple[str, dict[str, Any]]:
-    if isinstance(source, Mapping):
-        return "settings", dict(source)
-    named = source or (Path(env["DRAFT_CONFIG"]) if env.get("DRAFT_CONFIG") else None)
+def _check(model: type[BaseModel]) -> None:
+    for name in model.model_fields:
+        if name in Platform.model_fields or name in RESERVED:
+            raise ChassisError(
+                f'{model.__name__}: "{name}" is the chassis\'s own; rename the field'
+            )
+
+
+def _file(source: Path | None, env: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    named = Path(env["DRAFT_CONFIG"]) if env.get("DRAFT_CONFIG") else source
     path = named or Path(sys.argv[0]).resolve().parent / "config.yaml"
     if named is None and not path.is_file():
         return str(path), {}
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        document = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
-    if document is None:
-        return str(path), {}
-    if not isinstance(document, dict):
-        raise ConfigError(f"{path}: must be a mapping of settings")
-    return str(path), document
-
-
-def _overlay(
-    document: dict[str, Any],
-    model: type[BaseModel],
-    env: Mapping[str, str],
-    used: dict[tuple[str, ...], str],
-) -> None:
-    """Put each variable that names a key of `model` into the document."""
-    for path in _leaves(model):
-        variable = "_".join(("DRAFT", *path)).upper()
-        if variable in env:
-            node = document
-            for key in path[:-1]:
-                below = node.get(key)
-                node[key] = node = dict(below) if isinstance(below, Mapping) else {}
-            node[path[-1]] = env[variable]
-            used[path] = variable
-
-
-def _leaves(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    for name, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from _leaves(kind, (*path, name))
-        else:
-            yield (*path, name)
+    return str(path), read_mapping(path)
 
 
 M = TypeVar("M", bound=BaseModel)
 
 
-def _validate(
+def _validated(
     model: type[M],
     document: dict[str, Any],
     where: str,
-    used: Mapping[tuple[str, ...], str],
+    env: Mapping[str, str],
     problems: list[str],
 ) -> M | None:
+    """The document with the variables over it, as a model; None after a problem."""
+    also = Platform if model is Nothing else None  # a mistyped key of ours lands here
+    said = dict(unknown(model, document, also=also))
+    problems += [f"{where}: {'.'.join(path)}: {text}" for path, text in said.items()]
+    document, used, wrong = overlay(model, document, env)
+    problems += wrong
     try:
         # Text is turned into numbers where numbers are wanted: variables are always text.
-        return model.model_validate(document)
+        validated = model.model_validate(document)
     except ValidationError as error:
         for problem in error.errors(include_input=False, include_url=False):
             path = tuple(str(part) for part in problem["loc"])
-            place = used.get(path, where)
-            key = ".".join(path)
-            if problem["type"] == "extra_forbidden":
-                text = f'unknown key "{path[-1]}"' + _near(model, path)
-            else:
-                text = problem["msg"].removeprefix("Value error, ")
-            problems.append(f"{place}: {key}: {text}")
+            if path in said:
+                continue
+            text = problem["msg"].removeprefix("Value error, ")
+            match problem["type"]:
+                case "extra_forbidden":
+                    text = f'unknown key "{path[-1]}"'
+                case "missing":
+                    text = f"is missing: set it there, or as {variable(path)}"
+            place = next(
+                (used[path[:n]] for n in range(len(path), 0, -1) if path[:n] in used), where
+            )
+            problems.append(": ".join(part for part in (place, ".".join(path), text) if part))
         return None
+    return validated
 
 
-def _near(model: type[BaseModel], path: tuple[str, ...]) -> str:
-    for part in path[:-1]:
-        field = model.model_fields.get(part)
-        below = field.annotation if field else None
-        if not (isinstance(below, type) and issubclass(below, BaseModel)):
-            return ""
-        model = below
-    names = list(model.model_fields)
-    if model is Nothing:
-        names = list(Platform.model_fields)
-    near = difflib.get_close_matches(path[-1], names, n=1)
-    return f'; did you mean "{near[0]}"?' if near else ""
-
-
-def _nonce(env: Mapping[str, str]) -> str:
+def _nonce(env: Mapping[str, str], problems: list[str]) -> str:
     file = env.get("DRAFT_NONCE_FILE")
     if not file:
         return ""
     try:
         return Path(file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"DRAFT_NONCE_FILE: {file} cannot be read: {error}") from None
+    except OSError as error:
+        problems.append(f"DRAFT_NONCE_FILE: {file} cannot be read: {error.strerror}")
+    except UnicodeDecodeError:
+        problems.append(f"DRAFT_NONCE_FILE: {file} is not text")
+    return ""
 
 
 def environment() -> Mapping[str, str]:
