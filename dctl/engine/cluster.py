@@ -14,7 +14,8 @@ from typing import Any, Literal
 from dctl.engine.apply import Event, Result
 from dctl.engine.apply import apply as carry_out
 from dctl.engine.catalogue.core import DEFAULT_PORTS
-from dctl.engine.desired import desired, unsupported
+from dctl.engine.catalogue.processes import ProcessSite
+from dctl.engine.desired import desired, instances, unsupported
 from dctl.engine.plan import Plan, make_plan
 from dctl.engine.ports import PortBook
 from dctl.engine.status import Row, status
@@ -71,15 +72,17 @@ class OpenCluster:
     def resources(self, seen: list[Observed], *, port_offset: int | None = None) -> list[Resource]:
         """What the spec asks for, with the ports that it has or would get."""
         ports = PortBook(seen, self.readers[LOCAL].free_port, offset=port_offset)
-        return desired(
-            self.spec,
+        site = ProcessSite(
+            cluster=self.spec,
             root=self.root,
             host=LOCAL,
             ports=ports,
-            files=lambda name: instance_dir(self.name, name),
-            data=lambda name: data_dir(self.name, name),
-            nonce=secret_file(self.name, NONCE) if self._makes_nonce else None,
+            instances=instances(self.spec),
+            files_of=lambda name: instance_dir(self.name, name),
+            data_of=lambda name: data_dir(self.name, name),
+            nonce_file=secret_file(self.name, NONCE) if self._makes_nonce else None,
         )
+        return desired(site)
 
     def plan(self, *, port_offset: int | None = None) -> Plan:
         """Look and compare."""

@@ -6,40 +6,32 @@ Pure but for what it has to read: templates, the folders of services, and free p
 
 from __future__ import annotations
 
-import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from dctl.engine.catalogue.core import core_parts, core_resources
 from dctl.engine.catalogue.service import service_resources
 from dctl.engine.catalogue.site import Site
-from dctl.engine.ports import PortBook
 from dctl.hosts.base import Resource
 from dctl.spec import Cluster
 from dctl.spec.problems import Path
 
 
-def desired(
-    cluster: Cluster,
-    *,
-    root: pathlib.Path,
-    host: str,
-    ports: PortBook,
-    files: Callable[[str], pathlib.Path],
-    data: Callable[[str], pathlib.Path],
-    nonce: pathlib.Path | None,
-) -> list[Resource]:
-    """Every resource of the cluster, which `unsupported` had nothing to say against."""
+def desired(site: Site) -> list[Resource]:
+    """Every resource of the site's cluster, which `unsupported` had nothing to say against."""
+    resources = list(core_resources(site))
+    for name, service in site.cluster.services.items():
+        resources += service_resources(site, name, service)
+    return resources
+
+
+def instances(cluster: Cluster) -> dict[str, tuple[str, ...]]:
+    """The names of the replicas of every part."""
     replicas = {name: part.replicas for name, part in core_parts(cluster.core).items()}
     replicas |= {name: service.replicas for name, service in cluster.services.items()}
-    instances = {
+    return {
         name: tuple(f"{name}-{number}" for number in range(1, count + 1))
         for name, count in replicas.items()
     }
-    site = Site(cluster, root, host, ports, files, data, nonce, instances)
-    resources = list(core_resources(site))
-    for name, service in cluster.services.items():
-        resources += service_resources(site, name, service)
-    return resources
 
 
 def unsupported(cluster: Cluster) -> Iterator[tuple[Path, str]]:

@@ -8,20 +8,14 @@ from string import Template
 from typing import Any
 
 from dctl import __version__, bundled
-from dctl.engine.catalogue.site import (
-    Site,
-    bootstrap,
-    process,
-    python,
-    reachable,
-    to_yaml,
-)
+from dctl.engine.catalogue.site import Program, Site, to_yaml
 from dctl.hosts.base import Check, Kind, Resource
 from dctl.hosts.routes import INGRESS, RouteSpec
 from dctl.spec.core import Blueprint, Catalyst, Core, CorePart, Envoy, Fuse, Nats
 
 PARTS = ("nats", "blueprint", "catalyst", "fuse", "envoy")
 _DEFAULTS = Core()
+_DEFAULT_FUSE = Fuse()
 DEFAULT_PORTS = {
     name: part.listen.port
     for name in PARTS
@@ -43,7 +37,7 @@ def core_parts(core: Core) -> dict[str, CorePart]:
 
 
 def core_resources(site: Site) -> Iterator[Resource]:
-    """The processes of the core, then the routes that expose it."""
+    """The core parts, then the routes that expose them."""
     build: Mapping[str, Any] = {
         "nats": _nats,
         "blueprint": _blueprint,
@@ -53,56 +47,51 @@ def core_resources(site: Site) -> Iterator[Resource]:
     }
     for name, part in core_parts(site.cluster.core).items():
         for instance in site.instances[name]:
-            yield build[name](site, part, instance)
+            program = build[name](site, part, instance)
+            yield site.place(part, name, instance, program)
     envoy = site.cluster.core.envoy
     if envoy is not False and envoy.expose_core:
         yield from _exposed(site)
 
 
-def _nats(site: Site, part: Nats, instance: str) -> Resource:
-    listen = site.listen(instance, "client", part.listen)
-    monitor = site.listen(instance, "monitor", part.monitor)
-    conf = site.files(instance) / "nats.conf"
+def _nats(site: Site, part: Nats, instance: str) -> Program:
+    client = site.port(instance, "client", part.listen)
+    monitor = site.port(instance, "monitor", part.monitor)
     values = {
         "cluster": site.cluster.name,
         "name": instance,
-        "listen": listen,
-        "monitor": monitor,
+        "listen": client.bind,
+        "monitor": monitor.bind,
         "store": site.data(instance),
         "max_store": part.max_store,
         "max_memory": part.max_memory,
     }
     template = Path(__file__).with_name("nats.conf").read_text()
-    return process(
-        site,
-        part,
-        service="nats",
-        instance=instance,
-        argv=(str(bundled.nats_server()), "--config", str(conf)),
+    return Program(
+        argv=(site.binary("nats-server"), "--config", f"{site.files(instance)}/nats.conf"),
         files={"nats.conf": Template(template).substitute(values)},
-        ports={"client": (part.listen, listen), "monitor": (part.monitor, monitor)},
-        check=Check("http", f"http://{reachable(monitor)}/healthz"),
-        needs={},
+        ports={"client": client, "monitor": monitor},
+        check=Check("http", f"http://{monitor.target}/healthz"),
         source=__version__,
     )
 
 
-def _blueprint(site: Site, part: Blueprint, instance: str) -> Resource:
-    settings = {"nats": _engine(site), "nonce": str(site.nonce or "any")}
+def _blueprint(site: Site, part: Blueprint, instance: str) -> Program:
+    settings = {"nats": _engine(site), "nonce": site.nonce or "any"}
     return _chassis(site, part, "blueprint", instance, settings)
 
 
-def _catalyst(site: Site, part: Catalyst, instance: str) -> Resource:
+def _catalyst(site: Site, part: Catalyst, instance: str) -> Program:
     settings: dict[str, Any] = {"nats": _engine(site)}
     if (nats := site.cluster.core.nats) is not False:
         settings["max_store"] = nats.max_store // 2  # the rest is for keys and processes
     return _chassis(site, part, "catalyst", instance, settings)
 
 
-def _fuse(site: Site, part: Fuse, instance: str) -> Resource:
+def _fuse(site: Site, part: Fuse, instance: str) -> Program:
     settings = {}
     if (envoy := site.cluster.core.envoy) is not False:
-        settings["listen"] = str(site.listen("envoy-1", "ingress", envoy.listen))
+        settings["listen"] = str(site.port("envoy-1", "ingress", envoy.listen).bind)
     return _chassis(site, part, "fuse", instance, settings)
 
 
@@ -112,53 +101,45 @@ def _chassis(
     name: str,
     instance: str,
     settings: Mapping[str, Any],
-) -> Resource:
-    grpc = site.listen(instance, "grpc", part.listen)
-    needs = {"blueprint": {"nats": "started"}}.get(
-        name, {"nats": "started", "blueprint": "started"}
-    )
-    return process(
-        site,
-        part,
-        service=name,
-        instance=instance,
-        argv=python("-m", f"draft_services.{name}"),
-        env=bootstrap(site, service=name, instance=instance, grpc=grpc),
+) -> Program:
+    grpc = site.port(instance, "grpc", part.listen)
+    # They wait for each other with a back-off of their own; starting them side by side makes the
+    # cluster stand sooner, and apply still waits for the health of each.
+    needs = {"nats": "started"}
+    if name != "blueprint":
+        needs["blueprint"] = "started"
+    return Program(
+        argv=site.module(f"draft_services.{name}"),
+        env=site.bootstrap(name, instance, grpc),
         files={"config.yaml": to_yaml({name: {**settings, **part.config}})},
-        ports={"grpc": (part.listen, grpc)},
-        check=Check("grpc", str(reachable(grpc))),
-        # They wait for each other with a back-off of their own; starting them side by side
-        # makes the cluster stand sooner, and apply still waits for the health of each.
+        ports={"grpc": grpc},
+        check=Check("grpc", str(grpc.target)),
         needs=needs,
         source=__version__,
     )
 
 
-def _envoy(site: Site, part: Envoy, instance: str) -> Resource:
-    ingress = site.listen(instance, "ingress", part.listen)
-    admin = site.listen(instance, "admin", part.admin)
+def _envoy(site: Site, part: Envoy, instance: str) -> Program:
+    ingress = site.port(instance, "ingress", part.listen)
+    admin = site.port(instance, "admin", part.admin)
     fuse = site.cluster.core.fuse
-    xds = reachable(site.listen("fuse-1", "grpc", fuse.listen)) if fuse is not False else None
+    listen = fuse.listen if fuse is not False else _DEFAULT_FUSE.listen
+    xds = site.port("fuse-1", "grpc", listen).call
     values = {
         "cluster": site.cluster.name,
         "node_id": instance,
-        "admin_address": admin.host,
-        "admin_port": admin.port,
-        "xds_address": xds.host if xds else "127.0.0.1",
-        "xds_port": xds.port if xds else DEFAULT_PORTS["fuse"],
+        "admin_address": admin.bind.host,
+        "admin_port": admin.bind.port,
+        "xds_address": xds.host,
+        "xds_port": xds.port,
     }
     template = (bundled.folder("envoy_templates") / "envoy.yaml").read_text()
-    conf = site.files(instance) / "envoy.yaml"
-    return process(
-        site,
-        part,
-        service="envoy",
-        instance=instance,
+    return Program(
         # One worker is plenty for a laptop; each costs memory for its own connection pools.
         argv=(
-            str(bundled.envoy()),
+            site.binary("envoy"),
             "--config-path",
-            str(conf),
+            f"{site.files(instance)}/envoy.yaml",
             "--log-level",
             "warning",
             "--concurrency",
@@ -166,8 +147,8 @@ def _envoy(site: Site, part: Envoy, instance: str) -> Resource:
             "--use-dynamic-base-id",
         ),
         files={"envoy.yaml": Template(template).substitute(values)},
-        ports={"ingress": (part.listen, ingress), "admin": (part.admin, admin)},
-        check=Check("http", f"http://{reachable(admin)}/ready"),
+        ports={"ingress": ingress, "admin": admin},
+        check=Check("http", f"http://{admin.target}/ready"),
         needs={"fuse": "started"},
         source=__version__,
     )
@@ -199,6 +180,6 @@ def _engine(site: Site) -> str:
     if nats is False:
         return "nats://127.0.0.1:4222"
     return ",".join(
-        f"nats://{reachable(site.listen(instance, 'client', nats.listen))}"
+        f"nats://{site.port(instance, 'client', nats.listen).call}"
         for instance in site.instances["nats"]
     )

@@ -2,73 +2,53 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dctl.engine.catalogue.core import route
-from dctl.engine.catalogue.site import (
-    Site,
-    bootstrap,
-    health_check,
-    process,
-    python,
-    reachable,
-    to_yaml,
-)
+from dctl.engine.catalogue.site import Port, Program, Site, health_check, to_yaml
 from dctl.errors import SpecError
-from dctl.hosts.base import Endpoint, Resource
+from dctl.hosts.base import Resource
 from dctl.hosts.routes import RouteSpec
+from dctl.sources import source_digest
 from dctl.spec.types import Address
 from dctl.spec.workload import Health, Route, Service
-
-# Not part of a service's code: what tools leave behind.
-_SKIPPED = {"__pycache__", ".venv", "node_modules"}
 
 
 def service_resources(site: Site, name: str, service: Service) -> Iterator[Resource]:
     """Its replicas, then its routes."""
-    replicas = [_replica(site, name, service, instance) for instance in site.instances[name]]
-    yield from replicas
+    replicas = {i: _replica(site, name, service, i) for i in site.instances[name]}
+    for instance, program in replicas.items():
+        yield site.place(service, name, instance, program)
+    ports = [program.ports for program in replicas.values()]
     for number, asked in enumerate(service.routes, 1):
-        endpoints = [dict(replica.ports) for replica in replicas]
-        yield route(site, name, number, _route(name, service, asked, endpoints))
+        yield route(site, name, number, _route(name, service, asked, ports))
 
 
-def _replica(site: Site, name: str, service: Service, instance: str) -> Resource:
+def _replica(site: Site, name: str, service: Service, instance: str) -> Program:
     wishes = dict(service.ports)
     if service.run and "grpc" not in wishes:
         wishes = {"grpc": Address("127.0.0.1", 0), **wishes}
-    ports = {port: (wish, site.listen(instance, port, wish)) for port, wish in wishes.items()}
-    got = {port: endpoint for port, (_, endpoint) in ports.items()}
-    env = bootstrap(site, service=name, instance=instance, grpc=got.get("grpc"))
-    env |= {f"DRAFT_PORT_{port.upper().replace('-', '_')}": str(e.port) for port, e in got.items()}
+    ports = {port: site.port(instance, port, wish) for port, wish in wishes.items()}
+    env = site.bootstrap(name, instance, ports.get("grpc"))
+    for port, got in ports.items():
+        env[f"DRAFT_PORT_{port.upper().replace('-', '_')}"] = str(got.bind.port)
     health = service.health or (Health(grpc=True) if service.run else None)
     if service.group:
         env["DRAFT_SERVICE_GROUP"] = service.group
     folder = site.root / service.run if service.run else None
-    config = _config(folder)
-    files = {"config.yaml": to_yaml(_merged(config, service.config))}
-    return process(
-        site,
-        service,
-        service=name,
-        instance=instance,
-        argv=_argv(folder) if folder else service.command,
+    return Program(
+        argv=site.main(folder) if folder else service.command,
         env=env,
-        files=files,
-        cwd=folder or site.root,
+        files={"config.yaml": to_yaml(_merged(_config(folder), service.config))},
         ports=ports,
-        check=health_check(health, got) if health else None,
+        check=health_check(health, ports) if health else None,
         needs={"blueprint": "healthy"},
+        cwd=folder or site.root,
+        image=service.image or "",
         source=source_digest(folder) if folder else "",
     )
-
-
-def _argv(folder: Path) -> tuple[str, ...]:
-    own = folder / ".venv" / "bin" / "python"
-    return python(str(folder / "main.py"), interpreter=own if own.exists() else None)
 
 
 def _config(folder: Path | None) -> Mapping[str, Any]:
@@ -102,13 +82,13 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _route(
-    name: str, service: Service, asked: Route, replicas: list[dict[str, Endpoint]]
+    name: str, service: Service, asked: Route, replicas: Sequence[Mapping[str, Port]]
 ) -> RouteSpec:
     registered = service.run and (asked.port or "grpc") == "grpc"
     endpoints = []
     if not registered:
         port = asked.port or next(iter(service.ports), "")
-        endpoints = [str(reachable(ports[port])) for ports in replicas if port in ports]
+        endpoints = [str(ports[port].call) for ports in replicas if port in ports]
     return RouteSpec(
         prefix=asked.prefix,
         host=asked.host,
@@ -122,23 +102,3 @@ def _route(
         retries=asked.retries,
         rewrite_prefix=asked.rewrite_prefix or "",
     )
-
-
-def source_digest(folder: Path) -> str:
-    """Changes when a file of the service's folder does: its name or its content."""
-    digest = hashlib.sha256()
-    for file in sorted(_files(folder)):
-        content = file.read_bytes()
-        digest.update(f"{file.relative_to(folder)}\0{len(content)}\0".encode())
-        digest.update(content)
-    return digest.hexdigest()[:16]
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for entry in folder.iterdir():
-        if entry.name in _SKIPPED or entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _files(entry)
-        elif entry.is_file():
-            yield entry

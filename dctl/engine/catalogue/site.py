@@ -1,17 +1,20 @@
-"""What a part may know of the cluster around it, and how a process is put together."""
+"""What a part may know of the cluster around it, and the program as which it describes itself.
+
+The parts are written once; a `Site` says how one of them becomes a resource of a runtime: where
+it listens and is called, where its files stand, and what its command line is there.
+"""
 
 from __future__ import annotations
 
 import io
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dctl.engine.ports import PortBook
-from dctl.hosts.base import Check, Condition, Endpoint, Kind, Need, Resource
-from dctl.hosts.process import ProcessSpec
+from dctl.hosts.base import Check, Condition, Endpoint, Need, Resource
 from dctl.spec import Cluster
 from dctl.spec.types import Address
 from dctl.spec.workload import Health, Workload
@@ -20,34 +23,93 @@ ANYWHERE = ("0.0.0.0", "::")
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """The place that parts are built for: one host of one cluster.
+class Port:
+    """One port of one instance: what the spec wishes, where the program `bind`s, where the others
+    of the cluster `call` it, and where it is reached from `here`, where dctl runs."""
 
-    `files(name)` and `data(name)` are the folders of an instance on that host: what dctl writes
-    there, and what the instance keeps. `nonce` is the file of the cluster's secret, None where any
-    nonce is accepted. `instances` tells the instances of every part by its name.
+    wish: Endpoint
+    bind: Endpoint
+    call: Endpoint
+    here: Endpoint
+
+    @property
+    def target(self) -> Endpoint:
+        """The address that dctl itself calls."""
+        return reachable(self.here)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One instance of a part, whatever runs it.
+
+    `argv` may be empty where an image brings its own. `files` are written into the instance's own
+    folder (name -> text). `cwd` is a folder of the workspace, None for the instance's own data.
+    `image` is a user's image; `source` is the digest of the program's own code.
+    """
+
+    argv: Sequence[str] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    ports: Mapping[str, Port] = field(default_factory=dict)
+    check: Check | None = None
+    needs: Mapping[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
+    image: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site(ABC):
+    """The place that parts are built for: one host of one cluster, under one runtime.
+
+    `instances` tells the instances of every part by its name.
     """
 
     cluster: Cluster
     root: Path
     host: str
     ports: PortBook
-    files: Callable[[str], Path]
-    data: Callable[[str], Path]
-    nonce: Path | None
     instances: Mapping[str, tuple[str, ...]]
 
-    def listen(self, instance: str, port: str, wish: Address) -> Endpoint:
-        """Where one port of an instance listens. Only the first replica gets a wished number."""
-        first = instance.endswith("-1")
-        return self.ports.take(instance, port, Endpoint(wish.host, wish.port if first else 0))
+    @property
+    @abstractmethod
+    def nonce(self) -> str:
+        """The file of the cluster's secret as programs see it; "" where any nonce is accepted."""
+
+    @abstractmethod
+    def files(self, instance: str) -> str:
+        """The folder of what dctl writes for an instance, as its program sees it."""
+
+    @abstractmethod
+    def data(self, instance: str) -> str:
+        """The folder of what an instance keeps."""
+
+    @abstractmethod
+    def port(self, instance: str, name: str, wish: Address) -> Port:
+        """One port of an instance."""
+
+    @abstractmethod
+    def binary(self, name: str) -> str:
+        """The path of "nats-server" or "envoy"."""
+
+    @abstractmethod
+    def module(self, name: str) -> tuple[str, ...]:
+        """The command line that runs one of our own Python modules."""
+
+    @abstractmethod
+    def main(self, folder: Path) -> tuple[str, ...]:
+        """The command line of a user's service folder."""
+
+    @abstractmethod
+    def place(self, part: Workload, service: str, instance: str, program: Program) -> Resource:
+        """The resource that runs it."""
 
     def blueprint(self) -> str:
         """Where services find Blueprint: host:port, "" when the cluster has none."""
         part = self.cluster.core.blueprint
         if part is False:
             return ""
-        return str(reachable(self.listen("blueprint-1", "grpc", part.listen)))
+        return str(self.port("blueprint-1", "grpc", part.listen).call)
 
     def needs(self, conditions: Mapping[str, str]) -> tuple[Need, ...]:
         """Conditions on parts as needs of their instances; parts that are left out drop out."""
@@ -57,85 +119,39 @@ class Site:
             for instance in self.instances.get(part, ())
         )
 
+    def bootstrap(self, service: str, instance: str, grpc: Port | None) -> dict[str, str]:
+        """The environment that every chassis service reads."""
+        env = {
+            "DRAFT_CONFIG": f"{self.files(instance)}/config.yaml",
+            "DRAFT_INSTANCE": instance,
+            "DRAFT_SERVICE_NAME": service,
+            "PYTHONUNBUFFERED": "1",
+        }
+        if blueprint := self.blueprint():
+            env["DRAFT_SERVICE_ENTRYPOINT"] = blueprint
+        if self.nonce:
+            env["DRAFT_NONCE_FILE"] = self.nonce
+        if grpc is not None:
+            env |= {
+                "DRAFT_SERVICE_NETWORK_BIND_ADDRESS": grpc.bind.host,
+                "DRAFT_SERVICE_NETWORK_BIND_PORT": str(grpc.bind.port),
+                "DRAFT_SERVICE_NETWORK_INTERNAL_HOST": grpc.call.host,
+                "DRAFT_SERVICE_NETWORK_INTERNAL_PORT": str(grpc.call.port),
+            }
+        return env
+
+
+def wished(instance: str, wish: Address) -> Endpoint:
+    """What one instance wishes: only the first replica gets the number, the others any."""
+    return Endpoint(wish.host, wish.port if instance.endswith("-1") else 0)
+
 
 def reachable(endpoint: Endpoint) -> Endpoint:
     """The address to call for something that listens there."""
     return Endpoint("127.0.0.1", endpoint.port) if endpoint.host in ANYWHERE else endpoint
 
 
-def process(
-    site: Site,
-    part: Workload,
-    *,
-    service: str,
-    instance: str,
-    argv: Sequence[str],
-    ports: Mapping[str, tuple[Address, Endpoint]],
-    check: Check | None,
-    needs: Mapping[str, str],
-    env: Mapping[str, str] | None = None,
-    files: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
-    source: str = "",
-) -> Resource:
-    """One process resource. `ports` gives each port's wish and the endpoint that it got."""
-    first = instance.endswith("-1")
-    spec = ProcessSpec(
-        argv=tuple(argv),
-        env={**(env or {}), **part.env},
-        files=files or {},
-        cwd=str(cwd or site.data(instance)),
-        source=source,
-        restart=part.restart.when,
-        backoff=(part.restart.backoff.low, part.restart.backoff.high),
-        stop_timeout=part.grace,
-        ports={
-            name: str(Endpoint(wish.host, wish.port if first else 0))
-            for name, (wish, _) in ports.items()
-        },
-    )
-    return Resource(
-        kind=Kind.PROCESS,
-        name=instance,
-        host=site.host,
-        service=service,
-        spec=spec.to_json(),
-        ports={name: endpoint for name, (_, endpoint) in ports.items()},
-        needs=site.needs({**needs, **part.depends_on}),
-        check=check,
-    )
-
-
-def python(*arguments: str, interpreter: Path | None = None) -> tuple[str, ...]:
-    """A command line of Python: dctl's own, or the given interpreter. -P keeps the working
-    folder out of the import path, so that a user's `services/` never shadows ours."""
-    return (str(interpreter or sys.executable), "-P", *arguments)
-
-
-def bootstrap(site: Site, *, service: str, instance: str, grpc: Endpoint | None) -> dict[str, str]:
-    """The environment that every chassis service reads."""
-    env = {
-        "DRAFT_CONFIG": str(site.files(instance) / "config.yaml"),
-        "DRAFT_INSTANCE": instance,
-        "DRAFT_SERVICE_NAME": service,
-        "PYTHONUNBUFFERED": "1",
-    }
-    if blueprint := site.blueprint():
-        env["DRAFT_SERVICE_ENTRYPOINT"] = blueprint
-    if site.nonce is not None:
-        env["DRAFT_NONCE_FILE"] = str(site.nonce)
-    if grpc is not None:
-        advertised = reachable(grpc)
-        env |= {
-            "DRAFT_SERVICE_NETWORK_BIND_ADDRESS": grpc.host,
-            "DRAFT_SERVICE_NETWORK_BIND_PORT": str(grpc.port),
-            "DRAFT_SERVICE_NETWORK_INTERNAL_HOST": advertised.host,
-            "DRAFT_SERVICE_NETWORK_INTERNAL_PORT": str(advertised.port),
-        }
-    return env
-
-
-def health_check(health: Health, ports: Mapping[str, Endpoint]) -> Check | None:
+def health_check(health: Health, ports: Mapping[str, Port]) -> Check | None:
     """The spec's `health` on the ports that an instance got."""
     timing: dict[str, Any] = {
         "interval": health.interval,
@@ -148,7 +164,7 @@ def health_check(health: Health, ports: Mapping[str, Endpoint]) -> Check | None:
     named = health.port or next(iter(ports), "")
     if named not in ports:
         return None
-    target = reachable(ports[named])
+    target = ports[named].target
     if health.http:
         return Check("http", f"http://{target}{health.http}", **timing)
     return Check("grpc" if health.grpc else "tcp", str(target), **timing)

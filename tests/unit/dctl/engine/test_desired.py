@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from dctl.engine.catalogue.processes import ProcessSite
 from dctl.engine.cluster import open_cluster
-from dctl.engine.desired import desired
+from dctl.engine.desired import desired, instances
 from dctl.engine.ports import PortBook
 from dctl.errors import SpecError
 from dctl.hosts.base import Condition, Kind, Need, Resource
@@ -30,15 +31,18 @@ def build(tmp_path: Path) -> Build:
         path = tmp_path / "cluster.yaml"
         path.write_text(HEAD + text)
         free = iter(range(40_000, 50_000))
-        resources = desired(
-            load(path, root=tmp_path).cluster,
+        cluster = load(path, root=tmp_path).cluster
+        site = ProcessSite(
+            cluster=cluster,
             root=tmp_path,
             host="local",
             ports=PortBook([], lambda address: next(free)),
-            files=lambda name: Path("/state/processes") / name,
-            data=lambda name: Path("/state/data") / name,
-            nonce=Path("/state/nonce"),
+            instances=instances(cluster),
+            files_of=lambda name: Path("/state/processes") / name,
+            data_of=lambda name: Path("/state/data") / name,
+            nonce_file=Path("/state/nonce"),
         )
+        resources = desired(site)
         return {resource.name: resource for resource in resources}
 
     return build
@@ -144,3 +148,9 @@ def test_what_is_not_carried_out_yet_is_refused_at_its_place_all_at_once(tmp_pat
         "/cluster.yaml:5:15",
         "/cluster.yaml:7:9",
     ]
+
+
+def test_a_service_may_import_the_modules_beside_its_main(build: Build) -> None:
+    argv = build("services: {cart: {run: services/cart}}\n")["cart-1"].spec["argv"]
+    assert "-P" not in argv
+    assert argv[-1].endswith("/services/cart/main.py")

@@ -1,0 +1,74 @@
+"""Parts as supervised processes of this machine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dctl import bundled
+from dctl.engine.catalogue.site import Port, Program, Site, reachable, wished
+from dctl.hosts.base import Kind, Resource
+from dctl.hosts.process import ProcessSpec
+from dctl.spec.types import Address
+from dctl.spec.workload import Workload
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessSite(Site):
+    """`files_of(name)` and `data_of(name)` are the folders of an instance, `nonce_file` is the
+    file of the cluster's secret."""
+
+    files_of: Callable[[str], Path]
+    data_of: Callable[[str], Path]
+    nonce_file: Path | None = None
+
+    @property
+    def nonce(self) -> str:
+        return str(self.nonce_file or "")
+
+    def files(self, instance: str) -> str:
+        return str(self.files_of(instance))
+
+    def data(self, instance: str) -> str:
+        return str(self.data_of(instance))
+
+    def port(self, instance: str, name: str, wish: Address) -> Port:
+        wanted = wished(instance, wish)
+        got = self.ports.take(instance, name, wanted)
+        return Port(wanted, bind=got, call=reachable(got), here=got)
+
+    def binary(self, name: str) -> str:
+        return str({"nats-server": bundled.nats_server, "envoy": bundled.envoy}[name]())
+
+    def module(self, name: str) -> tuple[str, ...]:
+        # -P keeps the working folder out of the import path.
+        return (sys.executable, "-P", "-m", name)
+
+    def main(self, folder: Path) -> tuple[str, ...]:
+        own = folder / ".venv" / "bin" / "python"
+        return (str(own) if own.exists() else sys.executable, str(folder / "main.py"))
+
+    def place(self, part: Workload, service: str, instance: str, program: Program) -> Resource:
+        spec = ProcessSpec(
+            argv=tuple(program.argv),
+            env={**program.env, **part.env},
+            files=program.files,
+            cwd=str(program.cwd or self.data(instance)),
+            source=program.source,
+            restart=part.restart.when,
+            backoff=(part.restart.backoff.low, part.restart.backoff.high),
+            stop_timeout=part.grace,
+            ports={name: str(port.wish) for name, port in program.ports.items()},
+        )
+        return Resource(
+            kind=Kind.PROCESS,
+            name=instance,
+            host=self.host,
+            service=service,
+            spec=spec.to_json(),
+            ports={name: port.here for name, port in program.ports.items()},
+            needs=self.needs({**program.needs, **part.depends_on}),
+            check=program.check,
+        )
