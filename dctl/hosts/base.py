@@ -24,6 +24,8 @@ class Kind(StrEnum):
     """What a resource is; one host class per kind knows how to observe and run it."""
 
     PROCESS = "process"
+    CONTAINER = "container"
+    IMAGE = "image"
     ROUTE = "route"
 
 
@@ -47,7 +49,8 @@ class Need:
 class Check:
     """How health is asked for. Times in seconds.
 
-    `target` is "host:port" for grpc and tcp, a URL for http, and unused for exec (`argv`).
+    `target` is "host:port" for grpc and tcp, a URL for http. exec runs `argv`: in the container of
+    the instance named by `target`, where the host has containers.
     A resource is unhealthy after `retries` failures in a row; failures during the first `start`
     seconds do not count.
     """
@@ -78,7 +81,8 @@ class Resource:
 
     `spec` is canonical JSON: all that decides whether what runs is what was asked, and nothing
     else (health checks and needs are dctl's own business and are left out). The shape for each
-    kind is in the host of that kind (`dctl.hosts.process.ProcessSpec`, `dctl.hosts.routes`).
+    kind is in the host of that kind (`dctl.hosts.process.ProcessSpec`,
+    `dctl.hosts.docker.ContainerSpec`, `dctl.hosts.routes`).
     """
 
     kind: Kind
@@ -104,6 +108,7 @@ class State(StrEnum):
     HELD = "held"  # stopped on purpose by `dctl infra stop`: not drift
     COMPLETED = "completed"  # a job that ended with success
     FAILED = "failed"  # given up by its supervisor
+    PRESENT = "present"  # there, and nothing that could run: an image
 
 
 @dataclass(frozen=True, slots=True)

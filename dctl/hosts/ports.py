@@ -30,7 +30,7 @@ def owner(endpoint: Endpoint) -> PortOwner | None:
         if connection.status != psutil.CONN_LISTEN or not connection.laddr or not connection.pid:
             continue
         held = Endpoint(connection.laddr.ip, connection.laddr.port)
-        if held.port != endpoint.port or not _same(held.host, endpoint.host):
+        if held.port != endpoint.port or not same_address(held.host, endpoint.host):
             continue
         try:
             return PortOwner(connection.pid, psutil.Process(connection.pid).name())
@@ -66,5 +66,6 @@ def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
-def _same(held: str, wanted: str) -> bool:
+def same_address(held: str, wanted: str) -> bool:
+    """Whether who listens on `held` is in the way of who wants `wanted`."""
     return held == wanted or held in _ANYWHERE or wanted in _ANYWHERE

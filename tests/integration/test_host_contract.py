@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -14,27 +16,73 @@ from dctl.errors import LockedError, NotFoundError
 from dctl.hosts.base import Check, Endpoint, Host, Kind, Need, Observed, Resource, State
 from dctl.hosts.fake import FakeHost
 from dctl.hosts.process import ProcessHost, ProcessSpec
+from tests.support.docker import containers
 from tests.support.waiting import wait_until
 
-CLUSTER = "contract"
 SLEEP = (sys.executable, "-c", "import signal; print('up', flush=True); signal.pause()")
 
 
-@pytest.fixture(params=["fake", "process"])
-def host(
+class Ask(Protocol):
+    """A resource of the kind that the host runs."""
+
+    def __call__(
+        self, name: str = "a-1", *, color: str = "red", needs: tuple[str, ...] = ()
+    ) -> Resource: ...
+
+
+@dataclass
+class Subject:
+    """A host under test, the cluster that it is for, and what it can be asked for."""
+
+    host: Host
+    cluster: str
+    resource: Ask
+
+
+@pytest.fixture(params=["fake", "process", "docker"])
+def subject(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Host]:
+) -> Iterator[Subject]:
     if request.param == "fake":
-        yield FakeHost(CLUSTER)
-        return
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    process_host = ProcessHost(CLUSTER, workspace=tmp_path)
-    yield process_host
-    process_host.clean(full=True)
+        yield Subject(FakeHost("contract"), "contract", process)
+    elif request.param == "process":
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+        process_host = ProcessHost("contract", workspace=tmp_path)
+        yield Subject(process_host, "contract", process)
+        process_host.clean(full=True)
+    else:
+        with containers(tmp_path, monkeypatch) as made:
+
+            def container(
+                name: str = "a-1", *, color: str = "red", needs: tuple[str, ...] = ()
+            ) -> Resource:
+                # Kept while the test runs, as the engine's books keep it.
+                ports = {"main": asked_ports.setdefault(name, made.host.free_port("127.0.0.1"))}
+                return made.resource(
+                    name, needs=needs, env={"COLOR": color}, at={"main": 80}, picked=ports
+                )
+
+            asked_ports: dict[str, int] = {}
+            yield Subject(made.host, made.name, container)
 
 
-def resource(name: str = "a-1", *, color: str = "red", needs: tuple[str, ...] = ()) -> Resource:
+@pytest.fixture
+def host(subject: Subject) -> Host:
+    return subject.host
+
+
+@pytest.fixture
+def cluster(subject: Subject) -> str:
+    return subject.cluster
+
+
+@pytest.fixture
+def resource(subject: Subject) -> Ask:
+    return subject.resource
+
+
+def process(name: str = "a-1", *, color: str = "red", needs: tuple[str, ...] = ()) -> Resource:
     ports = {"main": Endpoint("127.0.0.1", 40_123)}
     spec = ProcessSpec(
         argv=SLEEP, env={"COLOR": color}, ports={n: str(e) for n, e in ports.items()}
@@ -69,39 +117,43 @@ def test_where_nothing_is_nothing_is_seen(host: Host) -> None:
     assert list(host.journal()) == []
 
 
-def test_what_was_ensured_is_seen_as_it_was_asked(host: Host) -> None:
+def test_what_was_ensured_is_seen_as_it_was_asked(host: Host, resource: Ask, cluster: str) -> None:
     asked = resource(needs=("b-1",))
     host.ensure(asked)
     there = await_state(host, State.RUNNING)
-    assert (there.owner, there.service, there.needs) == (CLUSTER, "a", ("b-1",))
+    assert (there.owner, there.service, there.needs) == (cluster, "a", ("b-1",))
     assert there.ports == asked.ports
-    assert verdict(asked, there, CLUSTER).action is Action.NONE
+    assert verdict(asked, there, cluster).action is Action.NONE
 
 
-def test_ensuring_another_spec_changes_it_and_the_field_is_named_before(host: Host) -> None:
+def test_ensuring_another_spec_changes_it_and_the_field_is_named_before(
+    host: Host, resource: Ask, cluster: str
+) -> None:
     host.ensure(resource())
     changed = resource(color="blue")
-    before = verdict(changed, await_state(host, State.RUNNING), CLUSTER)
+    before = verdict(changed, await_state(host, State.RUNNING), cluster)
     assert (before.action, [c.field for c in before.changes]) == (Action.UPDATE, ["env.COLOR"])
     host.ensure(changed)
-    after = verdict(changed, await_state(host, State.RUNNING), CLUSTER)
+    after = verdict(changed, await_state(host, State.RUNNING), cluster)
     assert after.action is Action.NONE
 
 
-def test_things_are_seen_in_the_order_of_their_names(host: Host) -> None:
+def test_things_are_seen_in_the_order_of_their_names(host: Host, resource: Ask) -> None:
     for name in ("b-1", "a-2", "a-1"):
         host.ensure(resource(name))
     assert [o.name for o in host.observe()] == ["a-1", "a-2", "b-1"]
 
 
-def test_what_is_stopped_is_held_until_it_is_started(host: Host) -> None:
+def test_what_is_stopped_is_held_until_it_is_started(
+    host: Host, resource: Ask, cluster: str
+) -> None:
     asked = resource()
     host.ensure(asked)
     host.stop("a-1")
     held = await_state(host, State.HELD)
-    assert verdict(asked, held, CLUSTER).action is Action.NONE
+    assert verdict(asked, held, cluster).action is Action.NONE
     host.start("a-1")
-    assert verdict(asked, await_state(host, State.RUNNING), CLUSTER).action is Action.NONE
+    assert verdict(asked, await_state(host, State.RUNNING), cluster).action is Action.NONE
 
 
 @pytest.mark.parametrize("verb", ["stop", "start", "restart"])
@@ -110,7 +162,7 @@ def test_a_verb_on_what_is_not_there_says_so(host: Host, verb: str) -> None:
         getattr(host, verb)("a-1")
 
 
-def test_removing_is_final_and_may_be_repeated(host: Host) -> None:
+def test_removing_is_final_and_may_be_repeated(host: Host, resource: Ask) -> None:
     host.ensure(resource())
     host.remove("a-1")
     assert seen(host) is None
@@ -151,23 +203,25 @@ def test_a_probe_of_nothing_says_why_in_one_sentence(host: Host) -> None:
     assert "\n" not in probe.reason
 
 
-def test_logs_are_the_last_lines(host: Host) -> None:
+def test_logs_are_the_last_lines(host: Host, resource: Ask) -> None:
     host.ensure(resource())
     lines = wait_until(lambda: list(host.logs("a-1", lines=1)), within=15)
     assert len(lines) == 1
 
 
-def test_down_ends_everything_and_what_was_asked_stays(host: Host) -> None:
+def test_down_ends_everything_and_what_was_asked_stays(
+    host: Host, resource: Ask, cluster: str
+) -> None:
     asked = resource()
     host.ensure(asked)
     host.down()
     there = await_state(host, State.STOPPED)
-    assert verdict(asked, there, CLUSTER).action is Action.HEAL
+    assert verdict(asked, there, cluster).action is Action.HEAL
     host.start("a-1")
     await_state(host, State.RUNNING)
 
 
-def test_clean_leaves_nothing(host: Host) -> None:
+def test_clean_leaves_nothing(host: Host, resource: Ask) -> None:
     host.ensure(resource())
     host.record({"number": 1})
     host.clean(full=True)
@@ -175,7 +229,7 @@ def test_clean_leaves_nothing(host: Host) -> None:
     assert list(host.journal()) == []
 
 
-def test_verbs_from_several_threads_do_not_disturb_each_other(host: Host) -> None:
+def test_verbs_from_several_threads_do_not_disturb_each_other(host: Host, resource: Ask) -> None:
     names = [f"a-{i}" for i in range(1, 5)]
     threads = [threading.Thread(target=host.ensure, args=(resource(n),)) for n in names]
     for thread in threads:

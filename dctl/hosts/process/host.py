@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Concatenate, ParamSpec
 
 from dctl.errors import DctlError, NotFoundError
 from dctl.hosts.base import Json, Resource
@@ -21,28 +20,10 @@ from dctl.hosts.process.spec import ProcessSpec
 from dctl.hosts.process.supervisor import BACKOFF, RUNNING, STARTING
 from dctl.hosts.state.files import private_folder, read_json, write_json, write_whole
 from dctl.hosts.state.keeping import Keeping, remove_tree
+from dctl.hosts.translated import translated
 
 _LOOK = 0.01  # seconds between two looks
 _BEGIN = 15.0  # seconds until a started program's shim has spoken; 0.05 on an idle machine
-
-P = ParamSpec("P")
-
-
-def _translated(
-    verb: Callable[Concatenate[ProcessHost, P], None],
-) -> Callable[Concatenate[ProcessHost, P], None]:
-    """The one place where the system's errors become ours."""
-
-    @functools.wraps(verb)
-    def wrapped(self: ProcessHost, /, *args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            verb(self, *args, **kwargs)
-        except OSError as error:
-            named: list[Any] = [*args, *kwargs.values()]
-            what = getattr(named[0], "name", named[0]) if named else self.name
-            raise DctlError(f"{verb.__name__} {what} on {self.name}: {error}") from error
-
-    return wrapped
 
 
 class ProcessHost(ProcessReader):
@@ -52,7 +33,7 @@ class ProcessHost(ProcessReader):
     def _keeping(self) -> Keeping:
         return Keeping(self._layout, self._owner)
 
-    @_translated
+    @translated
     def ensure(self, resource: Resource) -> None:
         spec = ProcessSpec.from_json(resource.spec)
         self._replace(
@@ -67,7 +48,7 @@ class ProcessHost(ProcessReader):
             )
         )
 
-    @_translated
+    @translated
     def start(self, name: str) -> None:
         asked = self._asked(name)
         done = completed(
@@ -76,7 +57,7 @@ class ProcessHost(ProcessReader):
         if not done and (asked["held"] or not self._runs(name)):
             self._replace({**asked, "held": False})
 
-    @_translated
+    @translated
     def stop(self, name: str) -> None:
         asked = self._asked(name)
         with self._supervisor.writing():
@@ -84,11 +65,11 @@ class ProcessHost(ProcessReader):
             self._supervisor.configure()
         self._end(asked)
 
-    @_translated
+    @translated
     def restart(self, name: str) -> None:
         self._replace({**self._asked(name), "held": False})
 
-    @_translated
+    @translated
     def remove(self, name: str) -> None:
         asked: Manifest | None = read_json(self._layout.manifest(_instance(name)))
         if not self._layout.state.exists():
@@ -103,21 +84,21 @@ class ProcessHost(ProcessReader):
         self._forget_run(name)
         remove_tree(self._layout.files(name))
 
-    @_translated
+    @translated
     def keep_secret(self, name: str) -> None:
         self._keeping.keep_secret(name)
 
     def lock(self, holder: str) -> AbstractContextManager[None]:
         return self._keeping.lock(holder)
 
-    @_translated
+    @translated
     def record(self, entry: Mapping[str, Json]) -> None:
         self._keeping.record(entry)
 
     def journal(self) -> Sequence[Mapping[str, Json]]:
         return self._keeping.journal()
 
-    @_translated
+    @translated
     def down(self) -> None:
         self._owner.refuse_another_checkout()
         if not self._layout.state.exists():
@@ -133,7 +114,7 @@ class ProcessHost(ProcessReader):
             if not completed(manifest, run, ended):
                 self._forget_run(name)
 
-    @_translated
+    @translated
     def clean(self, *, full: bool) -> None:
         self.down()
         if not self._layout.state.exists():

@@ -1,0 +1,68 @@
+"""Files for a container that has not started yet: readable by the user that it runs as alone."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+
+from dctl.errors import DctlError
+from dctl.hosts.docker.client import Engine
+
+
+def deliver(engine: Engine, container: str, files: Mapping[str, str], user: str) -> None:
+    """Write `files` (absolute path -> content), with mode 0600 and owned by `user`."""
+    if not files:
+        return
+    named = not all(part.isdecimal() for part in user.split(":")) or ":" not in user
+    passwd = engine.read(container, "/etc/passwd") if user and named else ""
+    group = engine.read(container, "/etc/group") if user and named else ""
+    uid, gid = owner(user, passwd, group)
+    missing = [folder for folder in folders(files) if not engine.has(container, folder)]
+    engine.put(container, archive(files, missing, uid, gid))
+
+
+def folders(files: Iterable[str]) -> list[str]:
+    """Every folder that the files stand in, the outer before the inner."""
+    found = {str(parent) for path in files for parent in PurePosixPath(path).parents}
+    return sorted(found - {"/"})
+
+
+def archive(files: Mapping[str, str], missing: Iterable[str], uid: int, gid: int) -> bytes:
+    """A tar for "/". Only folders that are not there yet are in it: those that are keep their
+    owner and mode."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        for folder in missing:
+            entry = tarfile.TarInfo(folder.lstrip("/"))
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(entry)
+        for path, text in sorted(files.items()):
+            content = text.encode()
+            entry = tarfile.TarInfo(path.lstrip("/"))
+            entry.size, entry.mode, entry.uid, entry.gid = len(content), 0o600, uid, gid
+            tar.addfile(entry, io.BytesIO(content))
+    return made.getvalue()
+
+
+def owner(user: str, passwd: str, group: str) -> tuple[int, int]:
+    """The numbers of "user", "user:group" or either as numbers; `passwd` and `group` are the
+    contents of the image's files of that name."""
+    name, _, group_name = user.partition(":")
+    if not name:
+        return 0, 0
+    users = [line.split(":") for line in passwd.splitlines() if line.count(":") >= 3]
+    known = next((u for u in users if name in (u[0], u[2])), None)
+    if known is None and not name.isdecimal():
+        raise DctlError(f'the image has no user "{name}"', hint="give its number, as in 1000:1000")
+    uid = int(known[2]) if known else int(name)
+    if not group_name:
+        return uid, int(known[3]) if known else 0
+    if group_name.isdecimal():
+        return uid, int(group_name)
+    groups = [line.split(":") for line in group.splitlines() if line.count(":") >= 2]
+    for one in groups:
+        if one[0] == group_name:
+            return uid, int(one[2])
+    raise DctlError(f'the image has no group "{group_name}"', hint="give its number")

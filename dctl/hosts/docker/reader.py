@@ -1,0 +1,133 @@
+"""The looking face of an engine's containers: nothing here changes anything."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dctl.errors import DctlError, NotFoundError
+from dctl.hosts import ports
+from dctl.hosts.base import Check, Endpoint, Kind, Observed, PortOwner, Probe, State
+from dctl.hosts.docker import logs
+from dctl.hosts.docker.client import Engine
+from dctl.hosts.docker.marks import Marks
+from dctl.hosts.docker.naming import INSTANCE, Found, Listed, asked, instances, strangers
+from dctl.hosts.docker.observed import ended_well, epoch, observed, read_back
+from dctl.hosts.state.folder import StateFolder, state_dir
+from dctl.hosts.state.owner import Owner
+
+Images = Callable[[str], Mapping[str, Any] | None]
+
+
+class DockerReader:
+    """Observe the containers of `cluster`, as the checkout at `workspace` sees them."""
+
+    def __init__(self, cluster: str, *, workspace: Path, host: str = "local") -> None:
+        self.name = host
+        self._cluster = cluster
+        self._folder = StateFolder(state_dir(cluster))
+        self._owner = Owner(self._folder, cluster, workspace)
+        self._marks = Marks(self._folder.state / "containers")
+        self._engine = Engine(host)
+
+    def observe(self) -> Sequence[Observed]:
+        """Everything of this cluster, and what stands in its way: containers under its names
+        that dctl did not make (their owner is "")."""
+        self._owner.refuse_another_checkout()
+        listed = self._listed()
+        image = functools.cache(self._engine.image)
+        seen = [
+            *(self._observed(found, image) for found in instances(listed, self._cluster).values()),
+            *(self._stranger(name, c) for name, c in strangers(listed, self._cluster).items()),
+        ]
+        return sorted((o for o in seen if o), key=lambda o: o.name)
+
+    def port_owner(self, endpoint: Endpoint) -> PortOwner | None:
+        for container in self._listed():
+            for held in container.published:
+                if held.port == endpoint.port and ports.same_address(held.host, endpoint.host):
+                    about = self._engine.inspect(container.id)
+                    pid = about["State"]["Pid"] if about else 0
+                    return PortOwner(pid, f"container {container.name}")
+        return ports.owner(endpoint)
+
+    def free_port(self, address: str) -> int:
+        return ports.free(address)
+
+    def probe(self, check: Check) -> Probe:
+        if check.type == "exec":
+            return self._exec(check)
+        from dctl.hosts import checks  # here, for a plan probes nothing
+
+        return checks.probe(check)
+
+    def logs(self, name: str, *, lines: int, follow: bool = False) -> Iterator[str]:
+        current = self._current(name)
+        if not follow:
+            return iter(logs.tail(self._engine, current.id, lines))
+
+        def find() -> str | None:
+            found = instances(self._listed(), self._cluster).get(name)
+            return found.current.id if found and found.current else None
+
+        return logs.follow(self._engine, find, lines)
+
+    def _listed(self) -> list[Listed]:
+        return [Listed.of(entry) for entry in self._engine.containers()]
+
+    def _current(self, name: str) -> Listed:
+        found = instances(self._listed(), self._cluster).get(name)
+        if found is None or found.current is None:
+            raise NotFoundError(f"{name} is not on {self.name}", hint="dctl infra status")
+        return found.current
+
+    def _observed(self, found: Found, image: Images) -> Observed | None:
+        assert found.current is not None
+        container = self._engine.inspect(found.current.id)
+        if container is None:
+            return None  # it went between our two looks
+        told = False
+        if ended_well(container):
+            ended = epoch(container["State"]["FinishedAt"])
+            told = self._engine.was_told_to_stop(found.current.id, since=ended - 60, until=ended)
+        labels = container["Config"]["Labels"]
+        wanted = asked(labels)
+        spec = None  # that of one that was never finished cannot be told
+        if wanted is not None and found.whole:
+            running, tagged = image(container["Image"]), image(wanted["image"])
+            spec = read_back(container, running, tagged, self._cluster)
+        mark = self._marks.get(labels[INSTANCE])
+        return observed(container, spec, host=self.name, mark=mark, told_to_stop=told)
+
+    def _stranger(self, name: str, container: Listed) -> Observed:
+        state = State.RUNNING if container.alive else State.STOPPED
+        return Observed(Kind.CONTAINER, name, self.name, state, owner="")
+
+    def _exec(self, check: Check) -> Probe:
+        """Run the check in the container of the instance that its target names."""
+        command = " ".join(check.argv)
+        answers: list[Probe] = []
+
+        def ask() -> None:
+            try:
+                code, said = self._engine.run(self._current(check.target).id, check.argv)
+            except DctlError as error:
+                answers.append(Probe(False, error.message))
+                return
+            lines = said.strip().splitlines()
+            last = f": {lines[-1]}" if lines else ""
+            why = f"{command} ended with exit status {code}{last}"
+            answers.append(Probe(code == 0, "" if code == 0 else why))
+
+        # The engine has no way to end a command again: a late one is left to itself.
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        asking.join(check.timeout)
+        return (
+            answers[0]
+            if answers
+            else Probe(False, f"{command} did not end within {check.timeout:g}s")
+        )
