@@ -7,9 +7,10 @@ server.py        make_server(): the one way to build a gRPC server, with health 
 interceptor.py   what every call passes: errors to statuses, one line in the debug log
 registration.py  the process in the registry: Initialize, Synchronize, Finalize
 publishing.py    what a registered service tells the cluster: its descriptors and its routes
-discovery.py     channels to other services, by name, through the registry
+calls.py         calls to other services by name           discovery.py   where their instances are
 clients.py       addresses and channels; light, and used by dctl too
 lifecycle.py     opened in order, closed in reverse, every step bounded
+process.py       runs until a signal or a failure, and then ends whatever hangs
 logs.py          structured logs        errors.py   what goes wrong, as one tree
 testing.py       a service inside a test, on real gRPC
 

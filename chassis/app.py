@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -19,15 +18,16 @@ from typing import Any, Generic, TypeVar, cast
 
 import grpc
 
+from chassis import calls, process
 from chassis.clients import Address, connect
 from chassis.config import Config, Nothing, S, environment, load
-from chassis.discovery import ServiceChannel
+from chassis.discovery import Clients
 from chassis.errors import ChassisError, ConfigError
-from chassis.lifecycle import Closing
+from chassis.lifecycle import Background, Closing, named
 from chassis.logs import setup
 from chassis.publishing import Route, publish
 from chassis.registration import INSTANCE, Identity, Registration
-from chassis.server import adder_of, make_server
+from chassis.server import Server, adder_of, make_server
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,8 @@ class Chassis(Generic[S]):
     """One service. `settings` is the model of its own part of the configuration, `config` the
     file (or a mapping, for tests), `port` where it listens when nobody says otherwise.
 
-    Raises ConfigError from here when the configuration is wrong; `run()` prints it and ends.
+    A wrong configuration is printed and ends the process with status 3; one that a test gives as
+    a mapping raises ConfigError.
     """
 
     def __init__(
@@ -72,9 +73,12 @@ class Chassis(Generic[S]):
         self._runners: list[Runner] = []
         self._starts: list[Hook] = []
         self._stops: list[Hook] = []
-        self._clients: dict[str, ServiceChannel] = {}
+        self._clients = Clients()
         self._channel: grpc.aio.Channel | None = None
-        self._failed: asyncio.Future[None] | None = None
+        self._server: Server | None = None
+        self._registration: Registration | None = None
+        self._healthy = True
+        self._ending = False
 
     # Declaring
 
@@ -137,106 +141,93 @@ class Chassis(Generic[S]):
         self._stops.append(hook)
         return hook
 
-    def client(self, stub: Callable[[Any], T], service: str) -> T:
-        """A stub whose calls go to the running, healthy instances of `service`, in turn."""
-        if service not in self._clients:
-            self._clients[service] = ServiceChannel(service)
-        return stub(self._clients[service])
+    def client(
+        self, stub: Callable[[Any], T], service: str, *, timeout: float = calls.TIMEOUT
+    ) -> T:
+        """A stub whose calls go to the running, healthy instances of `service`, in turn. `timeout`
+        (seconds) is for calls with one answer that are given none."""
+        return stub(calls.ServiceChannel(self._clients.instances(service), timeout))
 
     def blueprint(self) -> grpc.aio.Channel:
-        """The channel to Blueprint. Raises ChassisError when no entrypoint is configured."""
+        """The channel to Blueprint, for code inside the loop. Raises ChassisError outside of it
+        (a channel belongs to its loop), or when no entrypoint is configured."""
         entrypoint = self.config.platform.service.entrypoint
         if not entrypoint:
             raise ChassisError("service.entrypoint is not set: nobody knows where Blueprint is")
         if self._channel is None:
+            try:
+                asyncio.get_running_loop()
+            except RuntimeError:
+                raise ChassisError(
+                    "blueprint() is for a running service: call it in a hook, a runner or a handler"
+                ) from None
             self._channel = connect(entrypoint)
         return self._channel
 
     # Running
+
+    async def set_healthy(self, healthy: bool) -> None:
+        """Say whether this instance can do its work; callers are sent to others while it cannot."""
+        self._healthy = healthy
+        await self._tell_health()
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; then end in order. Exits with 1 after a failure."""
         logs = self.config.platform.draft.log
         setup(logs.level, logs.format)
         try:
-            asyncio.run(self._main())
+            process.run(self._open)
         except ChassisError as error:
             _say(error)
             sys.exit(1)
-        except Exception:
+        except (Exception, asyncio.CancelledError):  # a hook may let one out
             log.exception("%s failed", self.name)
             sys.exit(1)
+        log.info("%s has ended", self.name)
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[None]:
-        """Serve inside a running loop, for as long as the block lasts."""
+    async def serving(self, services: Mapping[str, str] | None = None) -> AsyncIterator[None]:
+        """Serve inside a running loop, for as long as the block lasts; raises what failed
+        meanwhile. `services` are addresses of other services, which are then not looked for."""
         closing = Closing()
         try:
-            await self._open(closing)
+            background = await self._open(closing, services)
             yield
+            if background.failed.done():
+                background.failed.result()
         finally:
             await asyncio.shield(closing.close())
 
-    async def _main(self) -> None:
-        loop = asyncio.get_running_loop()
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        asked = asyncio.create_task(stop.wait())
-        closing = Closing()
-        try:
-            # A start may wait for others for ever; the signal ends it too.
-            opening = asyncio.create_task(self._open(closing))
-            await asyncio.wait([opening, asked], return_when=asyncio.FIRST_COMPLETED)
-            if not opening.done():
-                opening.cancel()
-                await asyncio.wait([opening])
-                return
-            opening.result()
-            assert self._failed is not None
-            waited: list[asyncio.Future[Any]] = [self._failed, asked]
-            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-            if self._failed.done():
-                self._failed.result()
-        finally:
-            asked.cancel()
-            await closing.close()
-            log.info("%s has ended", self.name)
-
-    async def _open(self, closing: Closing) -> None:
-        self._failed = asyncio.get_running_loop().create_future()
+    async def _open(
+        self, closing: Closing, services: Mapping[str, str] | None = None
+    ) -> Background:
+        background = Background()
         draft = self.config.platform.draft
+        self._ending, self._server, self._registration = False, None, None
+        closing.push("the channel to Blueprint", self._close_channel, within=_SLACK)
+        closing.push("clients", self._clients.close, within=_SLACK)
         for hook in self._stops:
-            closing.push(f"on_stop {hook}", hook, within=_HOOK)
-        if self._channel is not None or self.config.platform.service.entrypoint:
-            closing.push("the channel to Blueprint", self._close_channel, within=_SLACK)
-        for channel in self._clients.values():
-            closing.push("a client", channel.close, within=_SLACK)
-            self._background(closing, channel.follow(self.blueprint()), "a client's registry")
+            closing.push(f"on_stop {named(hook)}", hook, within=_HOOK)
+        self._clients.open(self.blueprint, fixed=services or {}, watch=background.watch)
         for hook in self._starts:
             await hook()
         server = make_server(self._servicers, self._bind, handlers=self._handlers)
         self._bound = server.address
-        registered = bool(self.config.platform.service.entrypoint)
-        if registered:
-            registration = self._register(server.services)
-        await server.start()
+        if self.config.platform.service.entrypoint:
+            self._registration = self._register(server.services)
         closing.push("the server", lambda: server.stop(draft.grace), within=draft.grace + _SLACK)
+        await server.start(serving=self._healthy)
+        self._server = server
         log.info("%s serves", self.name, extra={"address": self.address})
         stop = asyncio.Event()
         for runner in self._runners:
-            self._background(closing, runner(stop), f"runner {runner}", stop=stop)
-        if registered:
+            background.run(closing, runner(stop), f"runner {named(runner)}", stop=stop)
+        if registration := self._registration:
             closing.push("leaving the registry", registration.finalize, within=_SLACK)
-            self._background(closing, registration.run(), "the registration")
-
-        async def leave() -> None:
-            await server.set_serving(False)
-            if registered and registration.pid:
-                registration.set_health("unhealthy")
-                await asyncio.sleep(draft.drain)  # until the proxies send nothing more
-
-        closing.push("draining", leave, within=draft.drain + _SLACK)
+            background.run(closing, registration.run(), "the registration")
+        await self._tell_health()
+        closing.push("draining", self._leave, within=draft.drain + _SLACK)
+        return background
 
     def _register(self, services: tuple[str, ...]) -> Registration:
         service = self.config.platform.service
@@ -251,41 +242,24 @@ class Chassis(Generic[S]):
         beat = self.config.platform.draft.beat
         return Registration(channel, identity, beat=beat, on_registered=tell)
 
-    def _background(
-        self,
-        closing: Closing,
-        work: Awaitable[object],
-        what: str,
-        *,
-        stop: asyncio.Event | None = None,
-    ) -> None:
-        """Run `work` as a task that is ended in order; its failure is the service's failure."""
-        task = asyncio.ensure_future(work)
+    async def _leave(self) -> None:
+        """Ask to be called no more, and wait until proxies and clients have heard it."""
+        self._ending = True
+        await self._tell_health()
+        if self._registration is not None and self._registration.pid:
+            await asyncio.sleep(self.config.platform.draft.drain)
 
-        def report(task: asyncio.Future[object]) -> None:
-            if task.cancelled() or self._failed is None or self._failed.done():
-                return
-            if error := task.exception():
-                log.error("%s failed", what, exc_info=error)
-                failure = ChassisError(f"{what} failed: {error}")
-                self._failed.set_exception(failure)
-                self._failed.exception()  # seen: a service in a test may never look
-
-        task.add_done_callback(report)
-
-        async def end() -> None:
-            if stop is not None:
-                stop.set()
-                await asyncio.wait([task], timeout=_SLACK)
-            task.cancel()
-            await asyncio.wait([task])
-
-        closing.push(what, end, within=2 * _SLACK)
+    async def _tell_health(self) -> None:
+        healthy = self._healthy and not self._ending
+        if self._server is not None:
+            await self._server.set_serving(healthy)
+        if self._registration is not None:
+            self._registration.set_health("healthy" if healthy else "unhealthy")
 
     async def _close_channel(self) -> None:
         if self._channel is not None:
-            await self._channel.close()
-            self._channel = None
+            channel, self._channel = self._channel, None
+            await channel.close()
 
 
 def _say(error: ChassisError) -> None:

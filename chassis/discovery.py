@@ -1,14 +1,13 @@
-"""Channels to other services, by name, through the registry.
-
-A stub over a `ServiceChannel` calls whatever instances are running and healthy at that moment, in
-turn. A call made before there is one waits for it, within its own timeout.
-"""
+"""Where other services are, by name, as the registry has it: `Clients` follows every service that
+is called, `Instances` picks one for a call."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 import grpc
@@ -17,66 +16,66 @@ from draft_api.core.registry.service_discovery.v1 import service_pb2 as pb
 from draft_api.core.registry.service_discovery.v1 import service_pb2_grpc as rpc
 
 from chassis.clients import connect
-from chassis.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _FAREWELL = 30.0  # seconds that calls on an instance that left may go on
+_READY = grpc.ChannelConnectivity.READY
+_FAILING = grpc.ChannelConnectivity.TRANSIENT_FAILURE
 
 
-class ServiceChannel:
-    """Looks like a channel to a generated stub; behind it are the instances of one service."""
+class Instances:
+    """The running, healthy instances of one service, and a channel to each."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, service: str) -> None:
+        self.service = service
         self._channels: dict[str, grpc.aio.Channel] = {}
+        self._leaving: dict[grpc.aio.Channel, asyncio.Task[None]] = {}
+        self._changed = asyncio.Event()
         self._turn = 0
-        self._someone = asyncio.Event()
-        self._leaving: set[asyncio.Task[None]] = set()
 
-    # What a generated stub asks of a channel
+    @property
+    def known(self) -> bool:
+        """Whether there is any."""
+        return bool(self._channels)
 
-    def unary_unary(self, method: str, *codecs: Any, **more: Any) -> Callable[..., Any]:
-        async def call(request: Any, *, timeout: float | None = None, **options: Any) -> Any:
-            channel, left = await self._ready(timeout)
-            return await channel.unary_unary(method, *codecs, **more)(
-                request, timeout=left, **options
-            )
+    def connected(self) -> grpc.aio.Channel | None:
+        """One that is connected, each in turn."""
+        return self._next([channel for channel, state in self._states() if state is _READY])
 
-        return call
-
-    def unary_stream(self, method: str, *codecs: Any, **more: Any) -> Callable[..., Any]:
-        async def call(
-            request: Any, *, timeout: float | None = None, **options: Any
-        ) -> AsyncIterator[Any]:
-            channel, left = await self._ready(timeout)
-            answers = channel.unary_stream(method, *codecs, **more)(
-                request, timeout=left, **options
-            )
-            async for answer in answers:
-                yield answer
-
-        return call
-
-    def stream_unary(self, method: str, *codecs: Any, **more: Any) -> Callable[..., Any]:
-        return lambda *a, **o: self._now().stream_unary(method, *codecs, **more)(*a, **o)
-
-    def stream_stream(self, method: str, *codecs: Any, **more: Any) -> Callable[..., Any]:
-        return lambda *a, **o: self._now().stream_stream(method, *codecs, **more)(*a, **o)
-
-    # Who is there
+    async def any(self, *, patient: bool) -> grpc.aio.Channel:
+        """The first that is connected, waiting for one to come. When all that there are cannot be
+        reached, one of those, unless `patient`: a call on it then says why."""
+        while (channel := self.connected()) is None:
+            states = self._states()
+            if states and not patient and all(state is _FAILING for _, state in states):
+                return states[self._turn % len(states)][0]
+            self._changed.clear()
+            waits: list[Coroutine[Any, Any, object]] = [
+                self._changed.wait(),
+                *(_change(channel, was) for channel, was in states),
+            ]
+            changes = [asyncio.ensure_future(wait) for wait in waits]
+            try:
+                await asyncio.wait(changes, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for change in changes:
+                    change.cancel()
+        return channel
 
     async def follow(self, blueprint: grpc.aio.Channel) -> None:
-        """Keep the instances as the registry has them, until cancelled. While Blueprint is away
-        those that were known last are called."""
+        """Keep them as the registry has them, until cancelled. While Blueprint is away those that
+        were known last are called."""
         stub = rpc.ServiceDiscoveryServiceStub(blueprint)
-        pause = _FIRST_PAUSE
+        request = pb.WatchRequest(filter=pb.Filter(name=self.service))
+        pause, said = _FIRST_PAUSE, ""
         while True:
             known: dict[str, str] = {}
             synced = False
+            why = "Blueprint ended the stream"
             try:
-                async for change in stub.Watch(pb.WatchRequest(filter=pb.Filter(name=self._name))):
+                async for change in stub.Watch(request):
                     if change.kind == pb.WatchResponse.KIND_SYNCED:
                         synced = True
                     elif change.kind == pb.WatchResponse.KIND_PUT and _callable(change.process):
@@ -84,52 +83,104 @@ class ServiceChannel:
                     else:
                         known.pop(change.process.pid, None)
                     if synced:
-                        pause = _FIRST_PAUSE
-                        self._set(set(known.values()))
+                        pause, said = _FIRST_PAUSE, ""
+                        self.set(set(known.values()))
             except grpc.aio.AioRpcError as error:
-                log.info("service %s cannot be followed: %s", self._name, error.details())
+                why = f"{error.code().name}: {error.details()}"
+            if why != said:  # once, not at every attempt
+                log.info("service %s cannot be followed: %s", self.service, why)
+                said = why
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    async def close(self) -> None:
-        """End all calls."""
-        for task in self._leaving:
-            task.cancel()
-        await asyncio.gather(*(channel.close() for channel in self._channels.values()))
-
-    def _set(self, addresses: set[str]) -> None:
+    def set(self, addresses: set[str]) -> None:
+        """Be at these addresses from now on. Calls that run on others may end."""
         for address in self._channels.keys() - addresses:
-            task = asyncio.create_task(self._channels.pop(address).close(_FAREWELL))
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
+            channel = self._channels.pop(address)
+            task = self._leaving[channel] = asyncio.create_task(channel.close(_FAREWELL))
+            task.add_done_callback(partial(self._left, channel))
         for address in sorted(addresses - self._channels.keys()):
             self._channels[address] = connect(address)
-        if self._channels:
-            self._someone.set()
-        else:
-            self._someone.clear()
+        self._changed.set()
 
-    def _now(self) -> grpc.aio.Channel:
-        """The next instance in turn; one that does not answer is passed over if another does."""
-        channels = list(self._channels.values())
+    async def close(self) -> None:
+        """End all calls."""
+        for task in self._leaving.values():
+            task.cancel()
+        channels = [*self._leaving, *self._channels.values()]
+        self._channels.clear()
+        self._changed = asyncio.Event()  # the next loop's
+        await asyncio.gather(*(channel.close() for channel in channels))
+
+    def _left(self, channel: grpc.aio.Channel, _: object) -> None:
+        self._leaving.pop(channel, None)
+
+    def _states(self) -> list[tuple[grpc.aio.Channel, grpc.ChannelConnectivity]]:
+        return [
+            (channel, channel.get_state(try_to_connect=True)) for channel in self._channels.values()
+        ]
+
+    def _next(self, channels: list[grpc.aio.Channel]) -> grpc.aio.Channel | None:
         if not channels:
-            raise Unavailable(f'no instance of service "{self._name}" is running and healthy')
+            return None
         self._turn += 1
-        order = [channels[(self._turn + i) % len(channels)] for i in range(len(channels))]
-        failing = grpc.ChannelConnectivity.TRANSIENT_FAILURE
-        return next((c for c in order if c.get_state() is not failing), order[0])
+        return channels[self._turn % len(channels)]
 
-    async def _ready(self, timeout: float | None) -> tuple[grpc.aio.Channel, float | None]:
-        began = asyncio.get_running_loop().time()
-        try:
-            async with asyncio.timeout(timeout):
-                await self._someone.wait()
-        except TimeoutError:
-            raise Unavailable(
-                f'no instance of service "{self._name}" appeared within {timeout:g} s'
-            ) from None
-        left = timeout and max(timeout - (asyncio.get_running_loop().time() - began), 0.001)
-        return self._now(), left
+
+class Clients:
+    """Every service that this one calls; they are followed while it runs."""
+
+    def __init__(self) -> None:
+        self._instances: dict[str, Instances] = {}
+        self._fixed: Mapping[str, str] = {}
+        self._blueprint: Callable[[], grpc.aio.Channel] | None = None
+        self._watch: Callable[[asyncio.Task[Any], str], None]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def instances(self, service: str) -> Instances:
+        """Those of a service; while we run they are looked for at once, else from `open` on."""
+        if service not in self._instances:
+            instances = Instances(service)
+            if self._blueprint is not None:
+                self._begin(instances)
+            self._instances[service] = instances
+        return self._instances[service]
+
+    def open(
+        self,
+        blueprint: Callable[[], grpc.aio.Channel],
+        *,
+        fixed: Mapping[str, str],
+        watch: Callable[[asyncio.Task[Any], str], None],
+    ) -> None:
+        """Begin to follow. `fixed` are addresses of services that are not looked for; `watch` is
+        told each task, which ends by failing only."""
+        self._blueprint, self._fixed, self._watch = blueprint, fixed, watch
+        for instances in self._instances.values():
+            self._begin(instances)
+
+    async def close(self) -> None:
+        """End all calls."""
+        self._blueprint = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        await asyncio.gather(*(each.close() for each in self._instances.values()))
+
+    def _begin(self, instances: Instances) -> None:
+        assert self._blueprint is not None
+        if instances.service in self._fixed:
+            instances.set({self._fixed[instances.service]})
+            return
+        task = asyncio.create_task(instances.follow(self._blueprint()))
+        self._tasks.append(task)
+        self._watch(task, f"following service {instances.service}")
+
+
+async def _change(channel: grpc.aio.Channel, was: grpc.ChannelConnectivity) -> None:
+    with contextlib.suppress(grpc.aio.UsageError):  # closed meanwhile: it left
+        await channel.wait_for_state_change(was)
 
 
 def _callable(process: models.Process) -> bool:

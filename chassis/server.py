@@ -52,11 +52,11 @@ class Server:
         add_reflection: Callable[..., None] = reflection.enable_server_reflection
         add_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
 
-    async def start(self) -> None:
+    async def start(self, *, serving: bool = True) -> None:
         """Listen, and say so: SERVING for the server as a whole and each service."""
         await self.set_serving(False)
         await self._server.start()
-        await self.set_serving(True)
+        await self.set_serving(serving)
 
     async def set_serving(self, serving: bool) -> None:
         """What health answers from now on; it does not stop any call."""

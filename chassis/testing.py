@@ -38,9 +38,12 @@ class Running:
 
 
 @asynccontextmanager
-async def running(app: Chassis[Any]) -> AsyncIterator[Running]:
-    """Serve `app` for as long as the block lasts."""
-    async with app.serving(), connect(app.address) as channel:
+async def running(
+    app: Chassis[Any], *, services: Mapping[str, str] | None = None
+) -> AsyncIterator[Running]:
+    """Serve `app` for as long as the block lasts; raises when a runner failed. `services` says at
+    which addresses (host:port) the services are that it calls."""
+    async with app.serving(services), connect(app.address) as channel:
         yield Running(app, channel)
 
 
