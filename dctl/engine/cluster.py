@@ -13,13 +13,12 @@ from typing import Any, Literal
 
 from dctl.engine.apply import Event, Result
 from dctl.engine.apply import apply as carry_out
-from dctl.engine.catalogue.core import DEFAULT_PORTS
 from dctl.engine.catalogue.processes import ProcessSite
 from dctl.engine.desired import desired, instances, unsupported
 from dctl.engine.plan import Plan, make_plan
 from dctl.engine.ports import PortBook
 from dctl.engine.status import Row, status
-from dctl.errors import NotFoundError
+from dctl.errors import NotFoundError, UnreachableError, WaitTimeoutError
 from dctl.hosts.base import Host, Kind, Observed, Probe, Reader, Resource, State
 from dctl.hosts.process import ProcessHost, ProcessReader, data_dir, instance_dir, secret_file
 from dctl.hosts.routes import INGRESS, RouteHost, RouteReader
@@ -28,6 +27,7 @@ from dctl.workspace import load_spec
 
 LOCAL = "local"
 NONCE = "nonce"
+_UP = (State.RUNNING, State.STARTING)
 Verb = Literal["start", "stop", "restart"]
 
 
@@ -90,18 +90,32 @@ class OpenCluster:
         return make_plan(self.name, self.resources(seen, port_offset=port_offset), seen)
 
     def status(self) -> list[Row]:
-        """Look, ask each running thing for its health, and compare."""
-        seen = self.observe()
+        """Look, ask each running thing for its health, and compare. An ingress that does not answer
+        hides its routes only."""
+        seen: list[Observed] = []
+        silent: dict[str, str] = {}
+        for name, reader in sorted(self.readers.items()):
+            try:
+                seen += reader.observe()
+            except (UnreachableError, WaitTimeoutError) as error:
+                if name == LOCAL:  # without it there is nothing to tell
+                    raise
+                silent[name] = error.message
         asked = self.resources(seen)
-        return status(self.name, asked, seen, self._probes(asked, seen), now=time.time())
+        probes = self._probes(asked, seen)
+        return status(self.name, asked, seen, probes, silent=silent, now=time.time())
 
     def address(self, part: str) -> str:
-        """host:port of a core part: where it listens, or where it would by default."""
+        """host:port of a core part of this cluster that is up. Raises UnreachableError without one:
+        what listens where it would is another cluster's then."""
         first = f"{part}-1"
-        for seen in self.readers[LOCAL].observe():
-            if seen.name == first and seen.ports:
-                return str(next(iter(seen.ports.values())))
-        return f"127.0.0.1:{DEFAULT_PORTS[part]}"
+        seen = next((o for o in self.readers[LOCAL].observe() if o.name == first), None)
+        if seen is None or not seen.ports or seen.state not in _UP:
+            how = f"is {seen.state}" if seen else "is not there"
+            raise UnreachableError(
+                f"{part.capitalize()} of cluster {self.name} {how}", hint="dctl infra status"
+            )
+        return str(next(iter(seen.ports.values())))
 
     def apply(self, plan: Plan, *, on_event: Callable[[Event], None]) -> Result:
         """Carry `plan` out under the cluster's lock and keep a record of it."""

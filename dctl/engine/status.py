@@ -16,7 +16,8 @@ Health = Literal["healthy", "unhealthy", "unknown", "-"]
 class Row:
     """One resource. `desired` is what is wanted: "running", "completed" for a job that ended
     well, "held" for what was stopped on purpose, "absent" for what the spec no longer asks for.
-    `actual` is what is: a State, "missing", or "changed" when it runs with an older spec.
+    `actual` is what is: a State, "missing", "changed" when it runs with an older spec, or
+    "unknown" when its host does not answer.
     `uptime` in seconds, None when it does not run."""
 
     name: str
@@ -48,12 +49,18 @@ def status(
     seen: Iterable[Observed],
     probes: Mapping[str, Probe],
     *,
+    silent: Mapping[str, str],
     now: float,
 ) -> list[Row]:
-    """Rows in the order of `asked`, orphans last. `probes` by resource name; `now` is seconds
-    since the epoch."""
+    """Rows in the order of `asked`, orphans last. `probes` by resource name; `silent` are the
+    hosts that could not be looked at, and why; `now` is seconds since the epoch."""
     there = {(o.kind, o.name): o for o in seen}
-    rows = [_row(cluster, r, there.pop((r.kind, r.name), None), probes, now) for r in asked]
+    rows = [
+        _unseen(r, silent[r.host])
+        if r.host in silent
+        else _row(cluster, r, there.pop((r.kind, r.name), None), probes, now)
+        for r in asked
+    ]
     return rows + [_orphan(o, now) for _, o in sorted(there.items()) if o.owner == cluster]
 
 
@@ -91,6 +98,24 @@ def _row(
         restarts=seen.restarts if seen else 0,
         last_exit=seen.last_exit if seen else "",
         reason=reason,
+    )
+
+
+def _unseen(asked: Resource, why: str) -> Row:
+    return Row(
+        name=asked.name,
+        kind=asked.kind.value,
+        service=asked.service,
+        host=asked.host,
+        desired="running",
+        actual="unknown",
+        health="unknown",
+        uptime=None,
+        address=", ".join(str(e) for e in asked.ports.values()),
+        pid=None,
+        restarts=0,
+        last_exit="",
+        reason=why,
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dctl.clients import Connection, connect
-from dctl.errors import NotFoundError
+from dctl.errors import NotFoundError, UnreachableError
 from dctl.hosts.base import (
     Check,
     Endpoint,
@@ -60,7 +60,7 @@ class RouteSpec:
 
 class RouteReader:
     """The looking face. `fuse` tells Fuse's address at the time of the call, so that it may have
-    been picked by the very apply that asks."""
+    been picked by the very apply that asks; it raises UnreachableError while there is none."""
 
     name = INGRESS
 
@@ -70,7 +70,11 @@ class RouteReader:
 
     def observe(self) -> Sequence[Observed]:
         """The routes of ours; none while Fuse does not run, for then nobody serves them."""
-        if not _listens(self._fuse()):
+        try:
+            address = self._fuse()
+        except UnreachableError:
+            return []
+        if not _listens(address):
             return []
         from draft_api.core.control_plane.networking.v1 import service_pb2 as pb
 

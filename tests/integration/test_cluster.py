@@ -339,6 +339,38 @@ def test_two_clusters_stand_side_by_side_and_clean_leaves_nothing(
     standing.dctl("infra", "wait", "--timeout", "10s")
 
 
+def test_a_cluster_that_is_down_leaves_alone_the_one_that_has_its_ports_now(fresh: Cluster) -> None:
+    fresh.dctl("infra", "apply", "-y")
+    taken = {part: fresh.address(f"{part}-1") for part in ("blueprint", "fuse")}
+    fresh.dctl("infra", "down")
+    spec = (fresh.folder / "cluster.yaml").read_text().replace("name: test", "name: other")
+    for part, address in taken.items():
+        spec = spec.replace(f"{part}: {{listen: 0}}", f"{part}: {{listen: '{address}'}}")
+    (fresh.folder / "other.yaml").write_text(spec)
+    fresh.dctl("infra", "apply", "-y", "-f", "other.yaml")
+    try:
+        routes = [s for s in fresh.json("infra", "plan")["steps"] if s["kind"] == "route"]
+        assert {step["action"] for step in routes} == {"create"}
+        refused = fresh.dctl("kv", "set", "a", "1", code=6)
+        assert "Blueprint of cluster test is stopped" in refused.stderr
+    finally:
+        fresh.dctl("infra", "clean", "--full", "-y", "-f", "other.yaml")
+
+
+def test_while_fuse_hangs_the_processes_are_still_told(standing: Cluster) -> None:
+    fuse = psutil.Process(standing.pids()["fuse-1"])
+    fuse.suspend()
+    try:
+        rows = standing.status()
+        late = standing.dctl("infra", "wait", "--timeout", "100ms", code=7)
+    finally:
+        fuse.resume()
+    assert rows["blueprint-1"]["health"] == "healthy"
+    assert rows["fuse-1"]["health"] == "unhealthy"
+    assert rows["spec/fuse/1"]["actual"] == "unknown"
+    assert "fuse-1: unhealthy" in late.stderr
+
+
 def test_down_keeps_the_data_and_apply_brings_it_back(fresh: Cluster) -> None:
     fresh.dctl("infra", "apply", "-y")
     fresh.dctl("kv", "set", "kept", "yes")

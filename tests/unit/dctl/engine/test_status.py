@@ -20,7 +20,7 @@ def seen(state: State = State.RUNNING, **more: Any) -> Observed:
 
 def row(resource: Resource, there: Observed | None, probe: Probe | None = None) -> Row:
     probes = {"a-1": probe} if probe else {}
-    (only,) = status("shop", [resource], [there] if there else [], probes, now=160.0)
+    (only,) = status("shop", [resource], [there] if there else [], probes, silent={}, now=160.0)
     return only
 
 
@@ -63,5 +63,17 @@ def test_a_stopped_thing_names_its_last_exit() -> None:
 def test_orphans_of_ours_stand_last_and_somebody_elses_things_do_not_appear() -> None:
     orphan = Observed(Kind.PROCESS, "x-1", "local", State.RUNNING, "shop")
     foreign = Observed(Kind.PROCESS, "y-1", "local", State.RUNNING, "blog")
-    rows = status("shop", [asked()], [orphan, foreign, seen()], {"a-1": Probe(True)}, now=0)
+    probes = {"a-1": Probe(True)}
+    rows = status("shop", [asked()], [orphan, foreign, seen()], probes, silent={}, now=0)
     assert [(r.name, r.desired) for r in rows] == [("a-1", "running"), ("x-1", "absent")]
+
+
+def test_what_a_silent_host_has_is_unknown_with_the_reason_and_the_rest_is_told() -> None:
+    route = Resource(Kind.ROUTE, "spec/a/1", "ingress", "a", {})
+    silent = {"ingress": "Fuse did not answer"}
+    told, untold = status(
+        "shop", [asked(), route], [seen()], {"a-1": Probe(True)}, silent=silent, now=0
+    )
+    assert told.well
+    assert (untold.actual, untold.health, untold.well) == ("unknown", "unknown", False)
+    assert untold.reason == "Fuse did not answer"
