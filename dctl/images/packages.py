@@ -77,8 +77,17 @@ def pip_command(packages: Packages, work: Path) -> list[str]:
         f"manylinux_2_{minor}_{packages.machine}" for minor in range(packages.glibc, 4, -1)
     ]
     platforms += [f"{old}_{packages.machine}" for old in ("manylinux2014", "manylinux1", "linux")]
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    command += ["--no-input", "--no-compile", "--only-binary", ":all:", "--implementation", "cp"]
+    command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check"]
+    command += [
+        "--no-input",
+        "--progress-bar",
+        "off",
+        "--no-compile",
+        "--only-binary",
+        ":all:",
+        "--implementation",
+        "cp",
+    ]
     command += ["--python-version", packages.python, "--target", str(work / "lib")]
     for platform in platforms:
         command += ["--platform", platform]
