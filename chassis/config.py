@@ -11,16 +11,15 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from typing_extensions import TypeVar
 
 from chassis.clients import Address, parse_address
 from chassis.errors import ChassisError, ConfigError
 from chassis.keys import overlay, unknown, variable
 from chassis.yaml import read_mapping
-
-S = TypeVar("S", bound=BaseModel)
 
 
 class _Strict(BaseModel):
@@ -82,6 +81,11 @@ class Platform(_Strict):
 
 class Nothing(_Strict):
     """The settings of a service that has none."""
+
+
+# The default is for type checkers: `Chassis()` is a Chassis[Nothing]. typing has it from 3.13 on.
+S = TypeVar("S", bound=BaseModel, default=Nothing)
+M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +160,6 @@ def _file(source: Path | None, env: Mapping[str, str]) -> tuple[str, dict[str, A
     if named is None and not path.is_file():
         return str(path), {}
     return str(path), read_mapping(path)
-
-
-M = TypeVar("M", bound=BaseModel)
 
 
 def _validated(

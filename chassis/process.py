@@ -53,6 +53,7 @@ async def _main(open_: Open, deadline: _Deadline) -> None:
         asked.cancel()
         deadline.set(closing.bound + _SLACK)
         await closing.close()
+        deadline.set(_SLACK)  # for what the loop itself has to end
 
 
 class _Deadline:
@@ -63,6 +64,7 @@ class _Deadline:
         self._timer: threading.Timer | None = None
 
     def set(self, seconds: float) -> None:
+        self.cancel()
         self._timer = threading.Timer(seconds, self._end, [seconds])
         self._timer.daemon = True
         self._timer.start()
@@ -72,5 +74,5 @@ class _Deadline:
             self._timer.cancel()
 
     def _end(self, seconds: float) -> None:
-        log.critical("something still hangs after %.0f s; ending without it", seconds)
+        log.critical("something still hangs after %.1f s; ending without it", seconds)
         os._exit(1)
