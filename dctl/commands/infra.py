@@ -169,7 +169,14 @@ def wait(file: Path | None, timeout: float) -> None:
 @group.command()
 @spec_option_long
 @click.option("-f", "--follow", is_flag=True, help="Go on printing what comes.")
-@click.option("-n", "--lines", default=100, show_default=True, help="Lines of the past.")
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(0, 1_000_000),
+    default=100,
+    show_default=True,
+    help="Lines of the past.",
+)
 @click.argument("name", required=False)
 def logs(file: Path | None, follow: bool, lines: int, name: str | None) -> None:
     """What a service (or one instance of it, or everything) printed."""

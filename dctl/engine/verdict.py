@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from dctl.engine.hiding import shown
 from dctl.hosts.base import Json, Observed, Resource, State
 
 
@@ -25,7 +26,8 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One field that decided: its dotted path, and its value before and after (None = absent)."""
+    """One field that decided: its dotted path, and its value before and after (None = absent,
+    secrets hidden)."""
 
     field: str
     before: Json
@@ -66,11 +68,13 @@ def verdict(asked: Resource | None, seen: Observed | None, cluster: str) -> Verd
 
 
 def differences(before: Mapping[str, Json], after: Mapping[str, Json]) -> Iterator[Change]:
-    """The leaves that differ, in the order of their dotted paths; lists are compared whole."""
+    """The leaves that differ, in the order of their dotted paths; lists are compared whole. What
+    looks like a secret is compared, and not told."""
     old, new = dict(_leaves(before)), dict(_leaves(after))
     for path in sorted(old.keys() | new.keys()):
         if old.get(path) != new.get(path):
-            yield Change(".".join(path), old.get(path), new.get(path))
+            before, after = (shown(path, side.get(path)) for side in (old, new))
+            yield Change(".".join(path), before, after)
 
 
 def _leaves(

@@ -63,6 +63,8 @@ def _step(step: Step, width: int) -> list[str]:
 
 def _change(change: Change) -> str:
     before, after = change.before, change.after
+    if before == after:  # both hidden
+        return f"{change.field} changed"
     if isinstance(before, str) and isinstance(after, str) and "\n" in before + after:
         return f"{change.field} {_changed_lines(before, after)}"
     return f"{change.field} {_value(before)} -> {_value(after)}"

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from dctl.engine.cluster import INGRESS, OpenCluster, open_cluster
+from dctl.engine.cluster import OpenCluster, open_cluster
 from dctl.errors import UnreachableError
+from dctl.hosts.routes import INGRESS
 
 
 @pytest.fixture

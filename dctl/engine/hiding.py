@@ -1,0 +1,33 @@
+"""What of a value may be shown: plans go to terminals, CI logs and chats, secrets do not. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from dctl.hosts.base import Json
+
+HIDDEN = "(hidden)"
+
+# A name that ends in FILE holds a path.
+_NAME = (
+    r"[\w.-]*(?:passw(?:or)?d|passphrase|secret|token|credential|private[_-]?key|api[_-]?key|nonce)"
+    r"(?![\w.-]*file\b)[\w.-]*"
+)
+_IS_SECRET = re.compile(_NAME, re.IGNORECASE)
+_ASSIGNED = re.compile(rf"({_NAME}[\"']?\s*[:=]\s*)\S.*", re.IGNORECASE)
+_IN_URL = re.compile(r"(://[^/\s:@]*:)[^/\s@]+(?=@)")
+
+
+def shown(path: tuple[str, ...], value: Json) -> Json:
+    """`value`, the leaf at `path`, with all that looks like a secret by its name taken out."""
+    if value is not None and path and _IS_SECRET.fullmatch(path[-1]):
+        return HIDDEN
+    return _without(value)
+
+
+def _without(value: Json) -> Json:
+    if isinstance(value, list):
+        return [_without(item) for item in value]
+    if isinstance(value, str):
+        return _IN_URL.sub(rf"\1{HIDDEN}", _ASSIGNED.sub(rf"\1{HIDDEN}", value))
+    return value
