@@ -51,7 +51,7 @@ def group() -> None:
 def _open(file: Path | None) -> OpenCluster:
     from dctl.engine.cluster import open_cluster
 
-    return open_cluster(file)
+    return open_cluster(file, say=lambda text: click.echo(text, err=True))
 
 
 _offset_option = click.option(

@@ -24,8 +24,8 @@ from dctl.hosts.base import Condition, Host, Kind, Observed, Probe, State
 _PARALLEL = 8  # effects and probes at once: they mostly wait for others
 _TICK = 0.05  # seconds between two looks
 _TAIL = 20  # lines of a failed thing's own output
-# A route is healthy when `ensure` returns: the proxy has acknowledged it.
-_READY_WHEN_ENSURED = frozenset({Kind.ROUTE})
+# Healthy when `ensure` returns: the proxy has acknowledged a route, an image is built.
+_READY_WHEN_ENSURED = frozenset({Kind.ROUTE, Kind.IMAGE})
 
 
 class Phase(StrEnum):
@@ -155,7 +155,7 @@ class _Run:
     def _act(self, step: Step) -> None:
         host = self.hosts[step.host]
         match step.verdict.action:
-            case Action.CREATE | Action.UPDATE:
+            case Action.CREATE | Action.UPDATE | Action.REPLACE:
                 assert step.resource is not None
                 host.ensure(step.resource)
             case Action.HEAL:
@@ -229,7 +229,7 @@ class _Run:
     def _fail(self, job: _Job, reason: str) -> None:
         step = job.step
         tail: tuple[str, ...] = ()
-        if step.kind is Kind.PROCESS:
+        if step.kind in (Kind.PROCESS, Kind.CONTAINER):
             tail = tuple(self.hosts[step.host].logs(step.name, lines=_TAIL))
         job.failure = Failure(step, reason, tail)
         self.stopping = True
@@ -271,7 +271,7 @@ def _link(jobs: Sequence[_Job]) -> None:
             for need in job.step.resource.needs
             if need.resource in by_name
         ]
-        if job.step.verdict.action is Action.UPDATE:
+        if job.step.verdict.action in (Action.UPDATE, Action.REPLACE):
             if before := last_of.get(job.step.service):
                 job.waits_for.append((before, Condition.HEALTHY))
             last_of[job.step.service] = job

@@ -13,55 +13,55 @@ from typing import Any, Literal
 
 from dctl.engine.apply import Event, Result
 from dctl.engine.apply import apply as carry_out
-from dctl.engine.catalogue.processes import ProcessSite
-from dctl.engine.desired import desired, instances, unsupported
+from dctl.engine.desired import desired, unsupported
 from dctl.engine.plan import Plan, make_plan
 from dctl.engine.ports import PortBook
+from dctl.engine.runtimes import LOCAL, NONCE, Say, runtime_of
 from dctl.engine.status import Row, status
 from dctl.errors import NotFoundError, UnreachableError, WaitTimeoutError
 from dctl.hosts.base import Host, Kind, Observed, Probe, Reader, Resource, State
-from dctl.hosts.process import ProcessHost, ProcessReader, data_dir, instance_dir, secret_file
 from dctl.hosts.routes import INGRESS, RouteHost, RouteReader
 from dctl.spec import Loaded
 from dctl.workspace import load_spec
 
-LOCAL = "local"
-NONCE = "nonce"
 _UP = (State.RUNNING, State.STARTING)
 Verb = Literal["start", "stop", "restart"]
+_RUNNING = (Kind.PROCESS, Kind.CONTAINER)
 
 
-def open_cluster(file: Path | None = None) -> OpenCluster:
+def open_cluster(file: Path | None = None, *, say: Say = lambda _: None) -> OpenCluster:
     """Load and check the spec (`file`, else the nearest draft.yaml's) and get ready to look.
 
-    Raises SpecError with every problem, NotFoundError without any spec. Touches nothing.
+    `say` hears of long work, such as building images. Raises SpecError with every problem,
+    NotFoundError without any spec. Touches nothing.
     """
     loaded = load_spec(file)
     loaded.refuse(unsupported(loaded.cluster))
-    return OpenCluster(loaded)
+    return OpenCluster(loaded, say)
 
 
 class OpenCluster:
     """The spec at hand. Looking is free; `hosts()` alone gives out what can change something."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: Loaded, say: Say) -> None:
         self.spec = loaded.cluster
         self.name = loaded.cluster.name
         self.source = loaded.path
         self.root = loaded.root
+        self._runtime = runtime_of(loaded, say)
 
     @functools.cached_property
     def readers(self) -> Mapping[str, Reader]:
         """Every host by name, its looking face only."""
         return {
-            LOCAL: ProcessReader(self.name, workspace=self.root, host=LOCAL),
+            **self._runtime.readers(),
             INGRESS: RouteReader(self.name, lambda: self.address("fuse")),
         }
 
     def hosts(self) -> Mapping[str, Host]:
         """Every host by name, with the verbs that change it."""
         return {
-            LOCAL: ProcessHost(self.name, workspace=self.root, host=LOCAL),
+            **self._runtime.hosts(),
             INGRESS: RouteHost(self.name, lambda: self.address("fuse")),
         }
 
@@ -72,17 +72,7 @@ class OpenCluster:
     def resources(self, seen: list[Observed], *, port_offset: int | None = None) -> list[Resource]:
         """What the spec asks for, with the ports that it has or would get."""
         ports = PortBook(seen, self.readers[LOCAL].free_port, offset=port_offset)
-        site = ProcessSite(
-            cluster=self.spec,
-            root=self.root,
-            host=LOCAL,
-            ports=ports,
-            instances=instances(self.spec),
-            files_of=lambda name: instance_dir(self.name, name),
-            data_of=lambda name: data_dir(self.name, name),
-            nonce_file=secret_file(self.name, NONCE) if self._makes_nonce else None,
-        )
-        return desired(site)
+        return [*self._runtime.resources(), *desired(self._runtime.site(ports))]
 
     def plan(self, *, port_offset: int | None = None) -> Plan:
         """Look and compare."""
@@ -159,7 +149,9 @@ class OpenCluster:
         return self.spec.security.nonce is None
 
     def _processes(self) -> list[Observed]:
-        return [o for o in self.readers[LOCAL].observe() if o.kind is Kind.PROCESS]
+        return [
+            o for o in self.readers[LOCAL].observe() if o.kind in (Kind.PROCESS, Kind.CONTAINER)
+        ]
 
     def _probes(self, asked: list[Resource], seen: list[Observed]) -> dict[str, Probe]:
         running = {o.name for o in seen if o.state is State.RUNNING}

@@ -14,6 +14,7 @@ from dctl.engine.catalogue.site import Site
 from dctl.hosts.base import Resource
 from dctl.spec import Cluster
 from dctl.spec.problems import Path
+from dctl.spec.workload import Workload
 
 
 def desired(site: Site) -> list[Resource]:
@@ -44,28 +45,48 @@ def unsupported(cluster: Cluster) -> Iterator[tuple[Path, str]]:
     if nats is not False and nats.replicas > 1:
         yield ("core", "nats", "replicas"), "one node as yet"
     for name in cluster.infra:
-        yield ("infra", name), "backing services need a container runtime, which is not there yet"
+        yield ("infra", name), "backing services are not there yet"
+    in_docker = cluster.runtime == "docker"
     for name, service in cluster.services.items():
-        if service.image:
-            yield ("services", name, "image"), "images need a container runtime"
+        path: Path = ("services", name)
+        if service.image and not in_docker:
+            yield (*path, "image"), "images need `runtime: docker`"
+        if service.command and in_docker:
+            yield (*path, "command"), "a container needs `run` or `image`"
+        for port, wish in service.ports.items():
+            if service.image and not wish.port:
+                yield (*path, "ports", port), "name the port that the image listens on"
         for key in ("volumes", "files"):
             if getattr(service, key):
-                yield ("services", name, key), "not on the process runtime as yet"
+                yield (*path, key), "not as yet"
         for key, value in service.env.items():
             if value.startswith("secret://"):
-                yield ("services", name, "env", key), "secrets are not delivered as yet"
+                yield (*path, "env", key), "secrets are not delivered as yet"
+    if not in_docker:
+        for path, part in _workloads(cluster):
+            for key in ("memory", "cpus"):
+                if getattr(part.resources, key) is not None:
+                    yield (*path, "resources", key), "limits need `runtime: docker`"
     if cluster.security.nonce not in (None, "any"):
         yield ("security", "nonce"), "secrets are not delivered as yet: use any, or leave it out"
     if cluster.security.tls:
         yield ("security", "tls"), "not as yet"
 
 
+def _workloads(cluster: Cluster) -> Iterator[tuple[Path, Workload]]:
+    for name, part in core_parts(cluster.core).items():
+        yield ("core", name), part
+    for name, service in cluster.services.items():
+        yield ("services", name), service
+
+
 def _runtimes(cluster: Cluster) -> Iterator[tuple[Path, str]]:
-    chosen: list[tuple[Path, str | None]] = [(("runtime",), cluster.runtime)]
-    chosen += [(("hosts", name, "runtime"), host.runtime) for name, host in cluster.hosts.items()]
-    parts = core_parts(cluster.core).items()
-    chosen += [(("core", name, "runtime"), part.runtime) for name, part in parts]
-    chosen += [(("services", n, "runtime"), s.runtime) for n, s in cluster.services.items()]
+    if cluster.runtime not in ("process", "docker"):
+        yield ("runtime",), f'"process" and "docker" run as yet, not "{cluster.runtime}"'
+    chosen: list[tuple[Path, str | None]] = [
+        (("hosts", name, "runtime"), host.runtime) for name, host in cluster.hosts.items()
+    ]
+    chosen += [((*path, "runtime"), part.runtime) for path, part in _workloads(cluster)]
     for path, runtime in chosen:
-        if runtime not in (None, "process"):
-            yield path, f'only "process" runs as yet, not "{runtime}"'
+        if runtime not in (None, cluster.runtime):
+            yield path, f'one runtime for all of a cluster as yet: "{cluster.runtime}"'

@@ -6,9 +6,9 @@ picked it then; so the plan stays empty without a state file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
-from dctl.hosts.base import Endpoint, Observed
+from dctl.hosts.base import Endpoint, Json, Observed
 
 
 class PortBook:
@@ -22,9 +22,9 @@ class PortBook:
         self, seen: Iterable[Observed], free: Callable[[str], int], *, offset: int | None = None
     ) -> None:
         self._kept = {
-            (o.name, port): (wished, o.ports[port])
+            (o.name, port): (_wish(asked), o.ports[port])
             for o in seen
-            for port, wished in ((o.spec or {}).get("ports") or {}).items()
+            for port, asked in ((o.spec or {}).get("ports") or {}).items()
             if port in o.ports
         }
         self._free = free
@@ -50,3 +50,8 @@ class PortBook:
             pass
         self._given.add(picked)
         return Endpoint(wish.host, picked)
+
+
+def _wish(asked: Json) -> str:
+    """host:port as a process asks for it, or as a container asks to publish it."""
+    return str(asked["publish"] if isinstance(asked, Mapping) else asked)

@@ -10,12 +10,15 @@ from dctl.engine.verdict import Action, verdict
 from dctl.hosts.base import Kind, Observed, Probe, Resource, State
 
 Health = Literal["healthy", "unhealthy", "unknown", "-"]
+# Nothing has to run for these to be as they should.
+_AT_REST = (State.HELD, State.COMPLETED, State.PRESENT)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One resource. `desired` is what is wanted: "running", "completed" for a job that ended
-    well, "held" for what was stopped on purpose, "absent" for what the spec no longer asks for.
+    well, "present" for an image, "held" for what was stopped on purpose, "absent" for what the spec
+    no longer asks for.
     `actual` is what is: a State, "missing", "changed" when it runs with an older spec, or
     "unknown" when its host does not answer.
     `uptime` in seconds, None when it does not run."""
@@ -70,11 +73,11 @@ def _row(
     decided = verdict(asked, seen, cluster)
     if seen is None:
         actual = "missing"
-    elif decided.action is Action.UPDATE and seen.state is State.RUNNING:
+    elif decided.action in (Action.UPDATE, Action.REPLACE) and seen.state is State.RUNNING:
         actual = "changed"
     else:
         actual = seen.state.value
-    at_rest = seen is not None and seen.state in (State.HELD, State.COMPLETED)
+    at_rest = seen is not None and seen.state in _AT_REST
     probe = probes.get(asked.name)
     health: Health = "-"
     if asked.kind is Kind.ROUTE:
@@ -89,7 +92,7 @@ def _row(
         kind=asked.kind.value,
         service=asked.service,
         host=asked.host,
-        desired=actual if at_rest else "running",
+        desired=_desired(asked, actual if at_rest else ""),
         actual=actual,
         health=health,
         uptime=_uptime(seen, now),
@@ -101,13 +104,19 @@ def _row(
     )
 
 
+def _desired(asked: Resource, at_rest: str) -> str:
+    if at_rest:
+        return at_rest
+    return State.PRESENT.value if asked.kind is Kind.IMAGE else State.RUNNING.value
+
+
 def _unseen(asked: Resource, why: str) -> Row:
     return Row(
         name=asked.name,
         kind=asked.kind.value,
         service=asked.service,
         host=asked.host,
-        desired="running",
+        desired=_desired(asked, ""),
         actual="unknown",
         health="unknown",
         uptime=None,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from dctl.engine.hiding import shown
-from dctl.hosts.base import Json, Observed, Resource, State
+from dctl.hosts.base import Json, Kind, Observed, Resource, State
 
 
 class Action(StrEnum):
@@ -19,6 +19,7 @@ class Action(StrEnum):
     NONE = "none"
     CREATE = "create"
     UPDATE = "update"  # in place: the same thing, restarted or changed
+    REPLACE = "replace"  # another thing takes its place: a container cannot be changed
     HEAL = "heal"  # as asked, but not running
     DELETE = "delete"
     REFUSE = "refuse"  # the name is taken by something that is not ours
@@ -55,16 +56,20 @@ def verdict(asked: Resource | None, seen: Observed | None, cluster: str) -> Verd
     if asked is None:
         return Verdict(Action.DELETE, "no longer in the spec")
     if seen.spec is None:
-        return Verdict(Action.UPDATE, "what it runs with cannot be told")
+        return Verdict(_change(asked), "what it runs with cannot be told")
     changes = tuple(differences(seen.spec, asked.spec))
     if changes:
-        return Verdict(Action.UPDATE, changes=changes)
+        return Verdict(_change(asked), changes=changes)
     if seen.state in (State.STOPPED, State.FAILED):
         why = f" ({seen.last_exit})" if seen.last_exit else ""
         return Verdict(Action.HEAL, f"{seen.state}{why} -> running")
     if seen.state is State.HELD:
         return Verdict(Action.NONE, "stopped on purpose")
     return Verdict(Action.NONE)
+
+
+def _change(asked: Resource) -> Action:
+    return Action.REPLACE if asked.kind is Kind.CONTAINER else Action.UPDATE
 
 
 def differences(before: Mapping[str, Json], after: Mapping[str, Json]) -> Iterator[Change]:

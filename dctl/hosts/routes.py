@@ -13,18 +13,15 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dctl.clients import Connection, connect
-from dctl.errors import NotFoundError, UnreachableError
+from dctl.errors import UnreachableError
 from dctl.hosts.base import (
-    Check,
-    Endpoint,
     Json,
     Kind,
     Observed,
-    PortOwner,
-    Probe,
     Resource,
     State,
 )
+from dctl.hosts.passive import PassiveHost, PassiveReader
 
 if TYPE_CHECKING:
     from draft_api.core.control_plane.networking.v1 import service_pb2 as pb
@@ -58,7 +55,7 @@ class RouteSpec:
         return cls(**{**spec, "endpoints": tuple(spec["endpoints"])})
 
 
-class RouteReader:
+class RouteReader(PassiveReader):
     """The looking face. `fuse` tells Fuse's address at the time of the call, so that it may have
     been picked by the very apply that asks; it raises UnreachableError while there is none."""
 
@@ -83,18 +80,6 @@ class RouteReader:
         owned = (route for route in routes if route.name.startswith(_OWNED))
         return [self._observed(route) for route in sorted(owned, key=lambda r: r.name)]
 
-    def port_owner(self, endpoint: Endpoint) -> PortOwner | None:
-        return None  # a route holds no port
-
-    def free_port(self, address: str) -> int:
-        raise NotFoundError("a route needs no port")
-
-    def probe(self, check: Check) -> Probe:
-        return Probe(True)  # what Fuse lists, the proxies have acknowledged
-
-    def logs(self, name: str, *, lines: int, follow: bool = False) -> Iterator[str]:
-        return iter(())
-
     def _observed(self, route: pb.Route) -> Observed:
         return Observed(
             kind=Kind.ROUTE,
@@ -114,8 +99,8 @@ class RouteReader:
             yield fuse, fuse.stub(rpc.NetworkingServiceStub)
 
 
-class RouteHost(RouteReader):
-    """The changing face. What makes no sense for a route does nothing."""
+class RouteHost(RouteReader, PassiveHost):
+    """The changing face."""
 
     def ensure(self, resource: Resource) -> None:
         from draft_api.core.control_plane.networking.v1 import service_pb2 as pb
@@ -129,27 +114,6 @@ class RouteHost(RouteReader):
 
         with self._connected() as (fuse, stub):
             fuse.call(stub.DeleteRoute, pb.DeleteRouteRequest(name=name))
-
-    def start(self, name: str) -> None: ...
-
-    def stop(self, name: str) -> None: ...
-
-    def restart(self, name: str) -> None: ...
-
-    def keep_secret(self, name: str) -> None: ...
-
-    @contextmanager
-    def lock(self, holder: str) -> Iterator[None]:
-        yield  # the cluster's lock is with the first host
-
-    def record(self, entry: Mapping[str, Json]) -> None: ...
-
-    def journal(self) -> Sequence[Mapping[str, Json]]:
-        return []
-
-    def down(self) -> None: ...
-
-    def clean(self, *, full: bool) -> None: ...
 
 
 def _to_proto(name: str, spec: RouteSpec) -> pb.Route:

@@ -42,14 +42,24 @@ class Base:
         }
 
 
-def read_base(reference: str, say: Callable[[str], None], *, host: str = "") -> Base:
-    """Ask the base itself, once for each content of it; it is pulled if the engine lacks it."""
+def read_base(
+    reference: str,
+    say: Callable[[str], None],
+    *,
+    host: str = "",
+    image_id: Callable[[str], str] | None = None,
+) -> Base:
+    """Ask the base itself, once for each content of it; it is pulled if the engine lacks it.
+
+    `image_id` tells the id behind a name, where a caller can ask faster than the docker command.
+    """
     engine = docker.Engine(host)
-    identity = engine.image_id(reference)
+    find = image_id or engine.image_id
+    identity = find(reference)
     if not identity:
         say(f"pulling {reference}")
         engine.pull(reference)
-        identity = engine.image_id(reference)
+        identity = find(reference)
     kept = cache() / "bases" / f"{identity.removeprefix('sha256:')}.json"
     try:
         return Base(reference, **json.loads(kept.read_text()))

@@ -7,11 +7,13 @@ import json
 
 from dctl.engine.plan import Plan, Step
 from dctl.engine.verdict import Action, Change
+from dctl.hosts.base import Kind
 from dctl.render.output import paint
 
 _MARK = {
     Action.CREATE: ("+", "green"),
     Action.UPDATE: ("~", "yellow"),
+    Action.REPLACE: ("±", "yellow"),
     Action.HEAL: ("!", "magenta"),
     Action.DELETE: ("-", "red"),
 }
@@ -21,7 +23,7 @@ _ACTION = 10  # width of the column that says what happens
 
 def plan_text(plan: Plan, *, source: str) -> str:
     """The whole plan. `source` names the spec file for the title."""
-    hosts = sorted({step.host for step in plan.steps})
+    hosts = {step.host for step in plan.steps if step.kind in (Kind.PROCESS, Kind.CONTAINER)}
     count = f"{len(hosts)} host{'s' if len(hosts) != 1 else ''}"
     lines = [paint(f"{plan.cluster} · {count} · {source}", bold=True)]
     if not plan.changed:
@@ -53,7 +55,8 @@ def _step(step: Step, width: int) -> list[str]:
     verdict = step.verdict
     action = paint(verdict.action, fg=_MARK[verdict.action][1])
     head = f"  {mark(verdict.action)} {step.kind:<10} {step.name:<{width}}  {action}"
-    details = [_change(change) for change in verdict.changes] or [verdict.reason]
+    why = "   # forces replacement" if verdict.action is Action.REPLACE else ""
+    details = [_change(change) + why for change in verdict.changes] or [verdict.reason]
     first, *rest = details
     if not first:
         return [head]

@@ -22,6 +22,7 @@ _FINAL = (Phase.DONE, Phase.FAILED, Phase.SKIPPED)
 _DOING = {
     Action.CREATE: ("creating", "created"),
     Action.UPDATE: ("updating", "updated"),
+    Action.REPLACE: ("replacing", "replaced"),
     Action.HEAL: ("healing", "healed"),
     Action.DELETE: ("deleting", "deleted"),
 }

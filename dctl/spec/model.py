@@ -15,6 +15,7 @@ from dctl.spec.core import Core
 from dctl.spec.types import (
     Argv,
     Flag,
+    Image,
     Name,
     Named,
     Nonce,
@@ -58,6 +59,12 @@ class Security(Part):
     nonce: Nonce | None = None
 
 
+class Images(Part):
+    """How images are built for the container runtime."""
+
+    base: Image = Field("python:3.12-slim", description="glibc and Python 3.11 or newer")
+
+
 class Cluster(Part):
     """The whole spec."""
 
@@ -69,6 +76,7 @@ class Cluster(Part):
     include: Texts = Field((), description="further specs, relative to this one")
     hosts: Named[Host] = Field({}, description='none at all: this machine, named "local"')
     runtime: Runtime = "process"
+    images: Images = Images()
     core: Core = Core()
     security: Security = Security()
     secrets: Named[Secret] = Field({})

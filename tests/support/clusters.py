@@ -42,6 +42,7 @@ class Cluster:
     def __init__(self, folder: Path, name: str = "test") -> None:
         self.folder = folder
         self.name = name
+        self.extra = ""  # top-level keys of the spec
         self.state = folder / "state" / "draft" / name
         self.env: dict[str, str] = {
             **os.environ,
@@ -58,7 +59,7 @@ class Cluster:
     def write(self, *, replicas: int = 1, extra: str = "") -> None:
         """Write the spec anew."""
         text = SPEC.format(name=self.name, replicas=replicas, extra=extra)
-        (self.folder / "cluster.yaml").write_text(text)
+        (self.folder / "cluster.yaml").write_text(text + self.extra)
 
     def dctl(
         self, *arguments: str, code: int | None = 0, timeout: float = 90, **env: str

@@ -138,7 +138,7 @@ def test_exposing_the_core_is_a_matter_of_routes(build: Build) -> None:
 def test_what_is_not_carried_out_yet_is_refused_at_its_place_all_at_once(tmp_path: Path) -> None:
     path = tmp_path / "cluster.yaml"
     path.write_text(
-        HEAD + "runtime: docker\ncore: {nats: {replicas: 3}}\nservices:\n  web: {image: nginx}\n"
+        HEAD + "runtime: systemd\ncore: {nats: {replicas: 3}}\nservices:\n  web: {image: nginx}\n"
     )
     with pytest.raises(SpecError) as caught:
         open_cluster(path)

@@ -1,0 +1,96 @@
+"""Parts as containers of one engine: a network of their own, in which names are addresses."""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dctl.engine.catalogue.site import Port, Program, Site, wished
+from dctl.hosts.base import Condition, Endpoint, Kind, Need, Resource
+from dctl.hosts.docker import ContainerSpec, PublishedPort
+from dctl.images import core as image
+from dctl.spec.types import Address
+from dctl.spec.workload import Workload
+
+FILES = "/etc/draft"
+NONCE_FILE = "/run/draft/nonce"
+NONCE = "nonce"
+CORE = "core"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContainerSite(Site):
+    """`images` tells the tag for each of the user's service folders, and for the core as "core".
+    `with_nonce`: the cluster has a secret, which each container gets as a file."""
+
+    images: Mapping[str, str]
+    with_nonce: bool
+
+    @property
+    def nonce(self) -> str:
+        return NONCE_FILE if self.with_nonce else ""
+
+    def files(self, instance: str) -> str:
+        return FILES
+
+    def data(self, instance: str) -> str:
+        return image.DATA
+
+    def port(self, instance: str, name: str, wish: Address) -> Port:
+        wanted = wished(instance, wish)
+        # Each container has all ports to itself, so any fixed number will do; one that depends on
+        # the name alone keeps several ports of one container apart.
+        inside = wish.port or 50_000 + zlib.crc32(name.encode()) % 1000
+        return Port(
+            wanted,
+            bind=Endpoint("0.0.0.0", inside),
+            call=Endpoint(instance, inside),
+            here=self.ports.take(instance, name, wanted),
+        )
+
+    def binary(self, name: str) -> str:
+        return {"nats-server": image.NATS_SERVER, "envoy": image.ENVOY}[name]
+
+    def module(self, name: str) -> tuple[str, ...]:
+        return (image.PYTHON, "-P", "-m", name)
+
+    def main(self, folder: Path) -> tuple[str, ...]:
+        return ()  # its image knows
+
+    def place(self, part: Workload, service: str, instance: str, program: Program) -> Resource:
+        chosen = program.image or self.images.get(service) or self.images[CORE]
+        check = program.check
+        if check is not None and check.type == "exec":
+            check = dataclasses.replace(check, target=instance)
+        spec = ContainerSpec(
+            image=chosen,
+            command=tuple(program.argv),
+            env={**program.env, **part.env},
+            files={f"{FILES}/{name}": text for name, text in program.files.items()},
+            secrets={self.nonce: NONCE} if self.nonce else {},
+            volumes={"data": image.DATA} if program.keeps else {},
+            ports={
+                name: PublishedPort(port.bind.port, str(port.wish))
+                for name, port in program.ports.items()
+            },
+            restart=part.restart.when,
+            stop_timeout=part.grace,
+            memory=part.resources.memory,
+            cpus=part.resources.cpus,
+            source=program.source,
+        )
+        needs = self.needs({**program.needs, **part.depends_on})
+        built = () if program.image else (Need(chosen, Condition.HEALTHY),)
+        return Resource(
+            kind=Kind.CONTAINER,
+            name=instance,
+            host=self.host,
+            service=service,
+            spec=spec.to_json(),
+            ports={name: port.here for name, port in program.ports.items()},
+            needs=(*built, *needs),
+            check=check,
+        )

@@ -1,0 +1,156 @@
+"""What a runtime brings: the hosts that look and change, and the site that parts are built for."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from dctl.engine.catalogue.site import Site
+from dctl.engine.desired import instances
+from dctl.engine.ports import PortBook
+from dctl.hosts.base import Host, Reader, Resource
+from dctl.spec import Loaded
+
+if TYPE_CHECKING:
+    from dctl.images import Image
+
+LOCAL = "local"
+NONCE = "nonce"
+Say = Callable[[str], None]
+
+
+class Runtime(Protocol):
+    """One way to run a cluster on this machine."""
+
+    def readers(self) -> Mapping[str, Reader]:
+        """The looking faces, by the name of the host."""
+
+    def hosts(self) -> Mapping[str, Host]:
+        """The same, with the verbs that change something."""
+
+    def site(self, ports: PortBook) -> Site:
+        """The place that parts are built for."""
+
+    def resources(self) -> list[Resource]:
+        """What it needs besides the parts."""
+
+
+def runtime_of(loaded: Loaded, say: Say) -> Runtime:
+    """The runtime that the spec asks for; `say` hears of long work."""
+    return DockerRuntime(loaded, say) if loaded.cluster.runtime == "docker" else Processes(loaded)
+
+
+class Processes:
+    """Supervised processes of this machine."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._spec, self._root = loaded.cluster, loaded.root
+
+    def readers(self) -> Mapping[str, Reader]:
+        from dctl.hosts.process import ProcessReader
+
+        return {LOCAL: ProcessReader(self._spec.name, workspace=self._root, host=LOCAL)}
+
+    def hosts(self) -> Mapping[str, Host]:
+        from dctl.hosts.process import ProcessHost
+
+        return {LOCAL: ProcessHost(self._spec.name, workspace=self._root, host=LOCAL)}
+
+    def site(self, ports: PortBook) -> Site:
+        from dctl.engine.catalogue.processes import ProcessSite
+        from dctl.hosts.process import data_dir, instance_dir, secret_file
+
+        name = self._spec.name
+        return ProcessSite(
+            cluster=self._spec,
+            root=self._root,
+            host=LOCAL,
+            ports=ports,
+            instances=instances(self._spec),
+            files_of=functools.partial(instance_dir, name),
+            data_of=functools.partial(data_dir, name),
+            nonce_file=secret_file(name, NONCE) if self._spec.security.nonce is None else None,
+        )
+
+    def resources(self) -> list[Resource]:
+        return []
+
+
+class DockerRuntime:
+    """Containers on the local engine, from images that are built on it."""
+
+    def __init__(self, loaded: Loaded, say: Say) -> None:
+        from dctl.hosts.docker.client import Engine
+
+        self._spec, self._root, self._say = loaded.cluster, loaded.root, say
+        self._engine = Engine(LOCAL)
+
+    def readers(self) -> Mapping[str, Reader]:
+        from dctl.hosts.docker import DockerReader
+        from dctl.hosts.images import IMAGES, ImageReader
+
+        name, images = self._spec.name, self._by_tag()
+        return {
+            LOCAL: DockerReader(name, workspace=self._root, host=LOCAL),
+            IMAGES: ImageReader(name, images, self._present),
+        }
+
+    def hosts(self) -> Mapping[str, Host]:
+        from dctl.hosts.docker import DockerHost
+        from dctl.hosts.images import IMAGES, ImageHost
+
+        name, images = self._spec.name, self._by_tag()
+        return {
+            LOCAL: DockerHost(name, workspace=self._root, host=LOCAL),
+            IMAGES: ImageHost(name, images, self._present, self._say),
+        }
+
+    def site(self, ports: PortBook) -> Site:
+        from dctl.engine.catalogue.containers import ContainerSite
+
+        return ContainerSite(
+            cluster=self._spec,
+            root=self._root,
+            host=LOCAL,
+            ports=ports,
+            instances=instances(self._spec),
+            images={part: image.tag for part, image in self._images.items()},
+            with_nonce=self._spec.security.nonce is None,
+        )
+
+    def resources(self) -> list[Resource]:
+        from dctl.hosts.images import image_resource
+
+        return [image_resource(image.tag, part) for part, image in self._images.items()]
+
+    @functools.cached_property
+    def _images(self) -> Mapping[str, Image]:
+        """The image of the core, and of each of the user's service folders."""
+        from dctl.engine.catalogue.containers import CORE
+        from dctl.images import core_image, read_base, service_image
+        from dctl.workspace import FILE, read_workspace
+
+        base = read_base(self._spec.images.base, self._say, image_id=self._image_id)
+        api = read_workspace(self._root).api if (self._root / FILE).is_file() else None
+        images = {CORE: core_image(base)}
+        for name, service in self._spec.services.items():
+            if service.run:
+                images[name] = service_image(
+                    base,
+                    cluster=self._spec.name,
+                    service=name,
+                    folder=self._root / service.run,
+                    api=api.out / api.package if api else None,
+                )
+        return images
+
+    def _by_tag(self) -> Mapping[str, Image]:
+        return {image.tag: image for image in self._images.values()}
+
+    def _image_id(self, reference: str) -> str:
+        image = self._engine.image(reference)
+        return str(image["Id"]) if image else ""
+
+    def _present(self, tag: str) -> bool:
+        return self._engine.image(tag) is not None

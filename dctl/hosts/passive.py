@@ -1,0 +1,51 @@
+"""What a host does not do when its things are no processes: routes, images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+from dctl.errors import NotFoundError
+from dctl.hosts.base import Check, Endpoint, Json, PortOwner, Probe
+
+
+class PassiveReader:
+    """They hold no port, print nothing, and are well when they are there."""
+
+    def port_owner(self, endpoint: Endpoint) -> PortOwner | None:
+        return None
+
+    def free_port(self, address: str) -> int:
+        raise NotFoundError("this needs no port")
+
+    def probe(self, check: Check) -> Probe:
+        return Probe(True)
+
+    def logs(self, name: str, *, lines: int, follow: bool = False) -> Iterator[str]:
+        return iter(())
+
+
+class PassiveHost(PassiveReader):
+    """Nothing to start or stop; the cluster's lock and journal are with its first host."""
+
+    def start(self, name: str) -> None: ...
+
+    def stop(self, name: str) -> None: ...
+
+    def restart(self, name: str) -> None: ...
+
+    def remove(self, name: str) -> None: ...
+
+    def keep_secret(self, name: str) -> None: ...
+
+    def lock(self, holder: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def record(self, entry: Mapping[str, Json]) -> None: ...
+
+    def journal(self) -> Sequence[Mapping[str, Json]]:
+        return ()
+
+    def down(self) -> None: ...
+
+    def clean(self, *, full: bool) -> None: ...

@@ -1,0 +1,133 @@
+"""The same spec as containers: raised, used, drifted and removed, by dctl alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.base_image import base_image
+from tests.support.clusters import Cluster
+
+CORE = ("nats-1", "blueprint-1", "catalyst-1", "fuse-1", "envoy-1")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster that stands in containers; its name is its folder's, so that runs never meet."""
+    folder = tmp_path_factory.mktemp("docker")
+    base = base_image()
+    cluster = Cluster(folder, name=f"t{abs(hash(str(folder))):x}"[:12])
+    cluster.extra = f"runtime: docker\nimages: {{base: {base}}}\n"
+    cluster.write()
+    try:
+        cluster.dctl("infra", "apply", "-y", timeout=110)
+        yield cluster
+    finally:
+        cluster.close()
+
+
+@pytest.fixture
+def standing(cluster: Cluster) -> Iterator[Cluster]:
+    """The shared cluster, which each test finds as its spec says."""
+    yield cluster
+    cluster.write()
+    cluster.dctl("infra", "apply", "-y")
+
+
+def docker(*arguments: str) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def container(cluster: Cluster, instance: str) -> str:
+    return f"draft-{cluster.name}-{instance}"
+
+
+def speak(cluster: Cluster, text: str) -> str:
+    request = urllib.request.Request(
+        f"http://{cluster.address('envoy-1')}/examples.echo.v1.EchoService/Speak",
+        data=json.dumps({"input": text}).encode(),
+        headers={"content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        return str(json.load(answer)["output"])
+
+
+def steps(cluster: Cluster) -> dict[str, dict[str, object]]:
+    """The changes that a plan would make, by name."""
+    plan = cluster.json("infra", "plan")
+    return {step["name"]: step for step in plan["steps"] if step["action"] != "none"}
+
+
+def test_a_request_passes_the_ingress_and_the_core_answers(standing: Cluster) -> None:
+    assert speak(standing, "hi") == "hi"
+    standing.dctl("kv", "set", "greeting", "hello")
+    assert standing.dctl("kv", "get", "greeting").stdout == "hello\n"
+    names = {row["name"] for row in standing.json("ps")["items"]}
+    assert names == {"blueprint", "catalyst", "fuse", "echo"}
+
+
+def test_what_stands_as_asked_plans_empty(standing: Cluster) -> None:
+    assert steps(standing) == {}
+    standing.dctl("infra", "plan", "--detailed-exitcode")
+
+
+def test_a_stopped_container_is_healed(standing: Cluster) -> None:
+    docker("kill", container(standing, "echo-1"))
+    docker("stop", container(standing, "echo-1"))
+    assert steps(standing)["echo-1"]["action"] == "heal"
+    standing.dctl("infra", "apply", "-y")
+    assert speak(standing, "back") == "back"
+
+
+def test_a_foreign_edit_is_named_field_by_field(standing: Cluster) -> None:
+    docker("update", "--memory", "300m", "--memory-swap", "600m", container(standing, "echo-1"))
+    step = steps(standing)["echo-1"]
+    assert step["action"] == "replace"
+    assert step["changes"] == [{"field": "memory", "before": 300 << 20, "after": None}]
+    assert "forces replacement" in standing.dctl("infra", "plan").stdout
+
+
+def test_only_what_was_changed_in_the_spec_is_replaced(standing: Cluster) -> None:
+    before = {name: docker("inspect", "-f", "{{.Id}}", container(standing, name)) for name in CORE}
+    standing.write(extra="    env: {COLOR: red}\n")
+    assert list(steps(standing)) == ["echo-1"]
+    standing.dctl("infra", "apply", "-y")
+    after = {name: docker("inspect", "-f", "{{.Id}}", container(standing, name)) for name in CORE}
+    assert before == after
+    assert speak(standing, "red") == "red"
+
+
+def test_keys_survive_the_end_of_every_container(standing: Cluster) -> None:
+    standing.dctl("kv", "set", "kept", "yes")
+    standing.dctl("infra", "destroy", "-y")
+    assert docker("ps", "-aq", "--filter", f"name=draft-{standing.name}-") == ""
+    standing.dctl("infra", "apply", "-y")
+    assert standing.dctl("kv", "get", "kept").stdout == "yes\n"
+
+
+def test_more_replicas_share_the_requests(standing: Cluster) -> None:
+    standing.write(replicas=2)
+    standing.dctl("infra", "apply", "-y")
+    assert speak(standing, "two") == "two"
+    echoes = [row for row in standing.json("ps")["items"] if row["name"] == "echo"]
+    assert {row["address"] for row in echoes} == {"echo-1:50500", "echo-2:50500"}
+
+
+def test_nothing_is_left_after_a_full_clean(tmp_path: Path, cluster: Cluster) -> None:
+    other = Cluster(tmp_path, name=f"{cluster.name}b")
+    other.extra = cluster.extra
+    other.write()
+    try:
+        other.dctl("infra", "apply", "-y")
+    finally:
+        other.close()
+    for what in (["ps", "-aq"], ["volume", "ls", "-q"], ["network", "ls", "-q"]):
+        assert docker(*what, "--filter", f"name=draft-{other.name}") == ""
+    assert not other.state.exists()
+    assert speak(cluster, "still here") == "still here"  # the neighbour never noticed
