@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -45,25 +46,26 @@ def _build(engine: Engine, image: Image, say: Callable[[str], None]) -> None:
     parent = image.parent if isinstance(image.parent, str) else image.parent.tag
     with tempfile.TemporaryDirectory(prefix="draft-image-") as folder:
         dockerfile, context = Path(folder, "Dockerfile"), Path(folder, "context")
-        dockerfile.write_text(image.dockerfile)
+        dockerfile.write_text(f"{image.dockerfile}{_labels(image)}\n")
         if image.packages:
             say(f"packages: {len(image.packages.requirements)}")
             context = unpacked(image.packages)
         else:
             _write(image, context)
-        engine.build(
-            context,
-            dockerfile,
-            image.tag,
-            {"PARENT": parent, **image.args},
-            image.labels,
-            say,
-        )
+        args = {"PARENT": parent, **image.args}
+        engine.build(context, dockerfile, image.tag, args, say)
+
+
+def _labels(image: Image) -> str:
+    """One instruction: each is a step of the build, which `docker build --label` makes many of."""
+    pairs = (f"{json.dumps(key)}={json.dumps(value)}" for key, value in image.labels.items())
+    return f"LABEL {' '.join(pairs)}"
 
 
 def _write(image: Image, context: Path) -> None:
     """The build context; anybody may read it there, whatever the modes of the files here are."""
-    context.mkdir()
+    for needed in ("lib", "bin"):  # a Dockerfile can only copy what is there, be it empty
+        (context / needed).mkdir(parents=True)
     for name, source in image.files.items():
         target = context / name
         target.parent.mkdir(parents=True, exist_ok=True)

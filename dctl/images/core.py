@@ -46,7 +46,7 @@ def core_image(base: Base) -> Image:
 
 def chassis_image(base: Base) -> Image:
     """What services stand on: the chassis with its needs, without NATS and Envoy."""
-    files: dict[str, Path | bytes] = {"bin/.keep": b""}
+    files: dict[str, Path | bytes] = {}
     for package in ("chassis", "draft_api"):
         files |= library(package, installed(package))
     return _code_image("chassis", base, _packages_image(base, pins([], base.environment())), files)

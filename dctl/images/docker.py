@@ -83,7 +83,6 @@ class Engine:
         dockerfile: Path,
         tag: str,
         args: Mapping[str, str],
-        labels: Mapping[str, str],
         say: Callable[[str], None],
     ) -> None:
         """Build an image without a network, saying each step of the Dockerfile."""
@@ -95,19 +94,19 @@ class Engine:
         last: deque[str] = deque(maxlen=_SHOWN)
         with self._translated(f"image {tag} cannot be built"):
             command = [*self._client().client_config.docker_cmd, "build", "--network", "none"]
-            command += ["--file", str(dockerfile), "--tag", tag]
+            command += ["--force-rm", "--file", str(dockerfile), "--tag", tag]
             for key, value in args.items():
                 command += ["--build-arg", f"{key}={value}"]
-            for key, value in labels.items():
-                command += ["--label", f"{key}={value}"]
             output = stream_stdout_and_stderr([*command, str(context)], {"DOCKER_BUILDKIT": "0"})
             try:
                 for _, raw in output:
                     line = raw.decode(errors="replace").rstrip()
-                    if line:
-                        last.append(line)
                     if line.startswith("Step "):
                         say(line)
+                    if line.startswith("Step 1/"):
+                        last.clear()  # until here it only said that this builder is old
+                    if line:
+                        last.append(line)
             except DockerException as error:
                 if _unreachable(error):
                     raise

@@ -27,7 +27,7 @@ def service_image(
             f"service {service}: there is no main.py in {folder}",
             hint="`run:` names a folder whose main.py starts the service",
         )
-    files: dict[str, Path | bytes] = {"lib/.keep": b""}
+    files: dict[str, Path | bytes] = {}
     if api is not None and api.is_dir() and api.resolve() != installed("draft_api").resolve():
         files |= library(api.name, api)
     for file in code_files(folder):

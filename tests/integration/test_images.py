@@ -174,6 +174,13 @@ def test_a_failed_build_shows_its_last_lines(
     assert len(lines) <= 20
 
 
+def test_a_failed_build_leaves_no_container(base: Base, cluster: str, built: Builder) -> None:
+    bare = make(f"draft/{cluster}-bare", base.reference, "python", title="test")
+    with pytest.raises(DctlError, match="returned a non-zero code"):
+        built(replace(bare, dockerfile=f"ARG PARENT\nFROM ${{PARENT}}\nRUN exit 1 # {cluster}\n"))
+    assert cluster not in docker("ps", "--all", "--no-trunc", "--format", "{{.Command}}")
+
+
 def test_labels_say_what_an_image_is(
     base: Base, cluster: str, built: Builder, greeter: Path
 ) -> None:
