@@ -6,17 +6,31 @@ Whatever goes wrong, the user reads a sentence and what to do next, never a trac
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
 from dctl.errors import DctlError, ExitCode, SpecError
 
+# What a machine refuses, which is nobody's bug.
+_REFUSALS = {
+    errno.EACCES: "check who owns it",
+    errno.EDQUOT: "make room, then try again",
+    errno.ENOSPC: "make room, then try again",
+    errno.ENOTDIR: "a file stands where a folder has to be",
+    errno.EPERM: "check who owns it",
+    errno.EROFS: "name a folder that can be written; XDG_STATE_HOME is where dctl keeps its state",
+}
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of the `dctl` script; exits with an `ExitCode`."""
+    if sys.stdout is None:  # it was closed before we began
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")
     sys.exit(run(sys.argv[1:] if argv is None else argv))
 
 
@@ -48,6 +62,10 @@ def run(argv: Sequence[str]) -> int:
     except Exception as error:  # the last line before a traceback
         if os.environ.get("DCTL_DEBUG"):
             raise
+        if isinstance(error, OSError) and error.errno in _REFUSALS:
+            where = f"{error.filename}: " if error.filename else ""
+            _show(DctlError(f"{where}{error.strerror}", hint=_REFUSALS[error.errno]))
+            return ExitCode.ERROR
         _say(f"internal error: {type(error).__name__}: {error}")
         _say("this is a bug in dctl; DCTL_DEBUG=1 shows where")
         return ExitCode.ERROR

@@ -1,5 +1,9 @@
 """The process's edge: every outcome becomes an exit code and a sentence, never a traceback."""
 
+import errno
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -59,6 +63,31 @@ def test_an_error_prints_what_and_what_next(failing, capsys) -> None:
     failing(UnreachableError("Blueprint did not answer", hint="dctl infra status"))
     run(["ps"])
     assert capsys.readouterr().err == "error: Blueprint did not answer\n  dctl infra status\n"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_what_the_machine_refuses_is_told_and_not_called_a_bug(failing, capsys, number) -> None:
+    failing(OSError(number, os.strerror(number), "/var/lib/x"))
+    assert run(["ps"]) == ExitCode.ERROR
+    err = capsys.readouterr().err
+    assert f"error: /var/lib/x: {os.strerror(number)}\n  " in err
+    assert "bug" not in err
+
+
+@pytest.mark.parametrize("redirect", [">&-", ">/dev/full"])
+def test_an_output_that_takes_nothing_is_no_bug(tmp_path: Path, redirect: str) -> None:
+    (tmp_path / "x.yaml").write_text("apiVersion: draft/v1\nkind: Cluster\nname: x\n")
+    done = subprocess.run(
+        f"{sys.executable} -m dctl config -f x.yaml {redirect}",
+        shell=True,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "bug" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
 
 
 def test_a_bad_spec_prints_every_problem_and_then_the_count(failing, capsys) -> None:
