@@ -10,7 +10,6 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
@@ -30,7 +29,7 @@ _REFUSALS = {
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of the `dctl` script; exits with an `ExitCode`."""
     if sys.stdout is None:  # it was closed before we began
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
     sys.exit(run(sys.argv[1:] if argv is None else argv))
 
 
