@@ -157,6 +157,18 @@ class Containers:
         wait_until(lambda: self.seen(name).state is state, within=20)
         return self.seen(name)
 
+    def await_output(self, start: str, name: str = "a-1") -> None:
+        """Until a line that begins so is the last that it printed: it is past its beginning."""
+
+        def said() -> bool:
+            last = list(self.reader.logs(name, lines=1))
+            return bool(last) and last[0].startswith(start)
+
+        wait_until(said, within=20)
+
+    def id(self, name: str = "a-1") -> str:
+        return docker("inspect", "--format", "{{.Id}}", self.container(name))
+
     def inside(self, *argv: str, name: str = "a-1") -> str:
         return docker("exec", self.container(name), *argv)
 

@@ -10,6 +10,7 @@ import io
 import os
 import tarfile
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -75,12 +76,13 @@ class Engine:
             answer = self._api.volumes(filters={"label": f"{CLUSTER}={cluster}"})
         return sorted(volume["Name"] for volume in answer["Volumes"] or ())
 
-    def was_told_to_stop(self, container: str, *, since: float, until: float) -> bool:
-        """Whether somebody stopped it in that time, as far as the engine remembers."""
-        wanted = {"container": container, "event": ["stop", "kill"]}
+    def was_told_to_stop(self, container: str, *, since: float) -> bool:
+        """Whether somebody stopped it since then, as far as the engine remembers."""
+        wanted = {"container": container, "event": "stop"}
+        until = f"{time.time():.9f}"  # else the engine would wait for more
         with self._errors("look at the engine's events"):
-            seen = self._api.events(since=int(since), until=int(until) + 1, filters=wanted)
-            return any(True for _ in seen)
+            events = self._api.events(since=int(since), until=until, filters=wanted)
+            return any(True for _ in events)
 
     def log(
         self, container: str, *, last: int | None = None, since: int = 0, follow: bool = False
@@ -229,13 +231,14 @@ class Engine:
 
 @contextmanager
 def _none_when_gone() -> Iterator[None]:
-    """Pass over what the engine does not have."""
+    """Pass over what the engine does not have, or is about to lose."""
     try:
         yield
     except Exception as error:
         from docker import errors
 
-        if not isinstance(error, errors.NotFound):
+        going = isinstance(error, errors.APIError) and "removal" in _words(error)
+        if not going and not isinstance(error, errors.NotFound):
             raise
 
 

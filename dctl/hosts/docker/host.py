@@ -30,6 +30,7 @@ from dctl.hosts.docker.naming import (
     resource,
     volume_name,
 )
+from dctl.hosts.docker.observed import image_config
 from dctl.hosts.docker.reader import DockerReader
 from dctl.hosts.docker.replace import end, grace, make, settle, swap
 from dctl.hosts.docker.spec import ContainerSpec
@@ -81,7 +82,7 @@ class DockerHost(DockerReader):
             self._endpoints(resource, spec),
             labels(self._cluster, resource, spec.to_json()),
         )
-        user = spec.user or str(image["Config"].get("User") or "")
+        user = spec.user or str(image_config(image).get("User") or "")
 
         def create(as_name: str) -> str:
             with self._networking:

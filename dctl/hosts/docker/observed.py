@@ -31,7 +31,7 @@ def observed(
     """One container as it is. `spec` is what it runs with; `mark` is why dctl itself stopped it;
     `told_to_stop` when somebody else did."""
     labels, state = container["Config"]["Labels"], container["State"]
-    ports = published(container, spec)
+    ports = published(container)
     judged = _state(container, mark, told_to_stop=told_to_stop or bool(ports))
     alive = judged in (State.RUNNING, State.STARTING)
     return Observed(
@@ -117,18 +117,16 @@ def epoch(stamp: str) -> float:
     return max(moment.timestamp() + float(f"0.{fraction or 0}"), 0.0) if moment.year > 1 else 0.0
 
 
-def published(container: Inspected, spec: Mapping[str, Json] | None) -> dict[str, Endpoint]:
+def published(container: Inspected) -> dict[str, Endpoint]:
     """Where the container's ports are offered, by the names that they were asked under."""
-    if spec is None:
-        return {}
-    found = {}
+    labels = container["Config"]["Labels"]
+    asked, meant = naming.asked(labels) or {}, naming.ports(labels)
     left = _bindings(container)
-    # Those that stand where they were put first, so that two names of one port keep apart.
-    meant = naming.ports(container["Config"]["Labels"])
-    asked = naming.asked(container["Config"]["Labels"]) or {}
+    found = {}
     for name, port in (asked.get("ports") or {}).items():
         places = left.get(f"{port['container']}/tcp", [])
         if places:
+            # Two names may share a port of the container: each keeps its own place.
             place = meant[name] if meant.get(name) in places else places[0]
             places.remove(place)
             found[name] = place
@@ -146,16 +144,16 @@ def read_back(
     if stored is None:
         return None
     asked = ContainerSpec.from_json(stored)
-    image = (running or {}).get("Config") or {}
+    built = None if running is None else image_config(running)
     networks = container["NetworkSettings"]["Networks"] or {}
     moved = tagged is not None and tagged["Id"] != container["Image"]
     cpus, user = limits["NanoCpus"], config["User"]
     return {
         **asked.to_json(),
         "image": f"{asked.image}@{container['Image'][:19]}" if moved else asked.image,
-        "command": _command(asked, config, image),
-        "env": _env(asked, config, image),
-        "volumes": _volumes(container, image, cluster),
+        "command": _command(asked, config, built),
+        "env": _env(asked, config, built),
+        "volumes": _volumes(container, built or {}, cluster),
         "ports": _ports(asked, container),
         "network": _network(networks, cluster),
         "aliases": _aliases(asked, container, networks, cluster),
@@ -163,27 +161,32 @@ def read_back(
         "stop": _stop(asked, config),
         "memory": limits["Memory"] or None,
         "cpus": asked.cpus if nano(asked.cpus) == cpus else cpus / 1e9 or None,
-        "user": "" if not asked.user and user == image.get("User", "") else user,
+        "user": "" if not asked.user and user == (built or {}).get("User", "") else user,
     }
 
 
-def _command(asked: ContainerSpec, config: Inspected, image: Inspected) -> list[str]:
+def image_config(image: Inspected) -> Inspected:
+    """What an image brings along; one that was imported may bring nothing."""
+    return image["Config"] or {}
+
+
+def _command(asked: ContainerSpec, config: Inspected, image: Inspected | None) -> list[str]:
     command, entry = config["Cmd"] or [], config["Entrypoint"] or []
-    if image and entry != (image.get("Entrypoint") or []):
+    if image is not None and entry != (image.get("Entrypoint") or []):
         return [*entry, *command]
-    if not asked.command and (not image or command == (image.get("Cmd") or [])):
+    if not asked.command and (image is None or command == (image.get("Cmd") or [])):
         return []
     return list(command)
 
 
-def _env(asked: ContainerSpec, config: Inspected, image: Inspected) -> dict[str, str]:
+def _env(asked: ContainerSpec, config: Inspected, image: Inspected | None) -> dict[str, str]:
     given = dict(line.partition("=")[::2] for line in config["Env"] or ())
-    built_in = dict(line.partition("=")[::2] for line in image.get("Env") or ())
+    built_in = dict(line.partition("=")[::2] for line in (image or {}).get("Env") or ())
     # What the image brings along was not asked for; without the image nobody can tell.
     return {
         name: value
         for name, value in given.items()
-        if name in asked.env or (image and built_in.get(name) != value)
+        if name in asked.env or (image is not None and built_in.get(name) != value)
     }
 
 
@@ -204,7 +207,7 @@ def _ports(asked: ContainerSpec, container: Inspected) -> dict[str, Json]:
     labels = container["Config"]["Labels"]
     meant, left = naming.ports(labels), _bindings(container)
     found: dict[str, Json] = {}
-    for name, at in published(container, asked.to_json()).items():
+    for name, at in published(container).items():
         port = asked.ports[name]
         as_asked = meant.get(name, at) == at
         found[name] = {

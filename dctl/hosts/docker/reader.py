@@ -89,10 +89,9 @@ class DockerReader:
         container = self._engine.inspect(found.current.id)
         if container is None:
             return None  # it went between our two looks
-        told = False
-        if ended_well(container):
-            ended = epoch(container["State"]["FinishedAt"])
-            told = self._engine.was_told_to_stop(found.current.id, since=ended - 60, until=ended)
+        told = ended_well(container) and self._engine.was_told_to_stop(
+            found.current.id, since=epoch(container["State"]["FinishedAt"])
+        )
         labels = container["Config"]["Labels"]
         wanted = asked(labels)
         spec = None  # that of one that was never finished cannot be told

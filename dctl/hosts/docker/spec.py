@@ -17,15 +17,21 @@ OUR_NETWORK = "cluster"
 
 @dataclass(frozen=True, slots=True)
 class PublishedPort:
-    """A port of the container, and where the host offers it: "host:port" with 0 for any."""
+    """A port of the container, and where the host offers it: "host:port" with 0 for any. Without
+    a host it is 127.0.0.1: what an engine publishes goes past the machine's firewall."""
 
     container: int
-    publish: str = "127.0.0.1:0"
+    publish: str = "0"
+
+    def __post_init__(self) -> None:
+        port = self.publish.rpartition(":")[2]
+        if not port.isdecimal() or int(port) > 65_535 or not 0 < self.container <= 65_535:
+            raise DctlError(f"port {self.container} cannot be published at {self.publish!r}")
 
     @property
     def wish(self) -> Endpoint:
         host, _, port = self.publish.rpartition(":")
-        return Endpoint(host.strip("[]"), int(port))
+        return Endpoint(host.strip("[]") or "127.0.0.1", int(port))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,7 @@ class ContainerSpec:
             secrets=value.get("secrets") or {},
             volumes=value.get("volumes") or {},
             ports={
-                name: PublishedPort(port["container"], port.get("publish", "127.0.0.1:0"))
+                name: PublishedPort(port["container"], port.get("publish", "0"))
                 for name, port in (value.get("ports") or {}).items()
             },
             aliases=tuple(value.get("aliases") or ()),
