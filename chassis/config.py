@@ -96,7 +96,7 @@ class Config(Generic[S]):
     platform: Platform
     settings: S
     instance: str
-    nonce: str
+    nonce_file: Path | None
 
     @property
     def name(self) -> str:
@@ -107,6 +107,18 @@ class Config(Generic[S]):
         network = self.platform.service.network
         port = default_port if network.bind_port is None else network.bind_port
         return Address(network.bind_address, port)
+
+    def nonce(self) -> str:
+        """The cluster's secret as of now; it may be changed in place. Raises ConfigError."""
+        if self.nonce_file is None:
+            return ""
+        try:
+            return self.nonce_file.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            why = f"cannot be read: {error.strerror}"
+        except UnicodeDecodeError:
+            why = "is not text"
+        raise ConfigError(f"DRAFT_NONCE_FILE: {self.nonce_file} {why}")
 
     def advertise(self, bound: Address) -> Address:
         """Where others reach what listens at `bound`."""
@@ -137,13 +149,15 @@ def load(
     problems: list[str] = []
     platform = _validated(Platform, theirs, where, env, problems)
     settings = _validated(model, own, where, env, problems)
-    nonce = _nonce(env, problems)
     if problems or platform is None or settings is None:
         raise ConfigError("\n".join(problems))
     told = platform.service.name or name or Path(sys.argv[0]).resolve().parent.name
     service = platform.service.model_copy(update={"name": told})
     platform = platform.model_copy(update={"service": service})
-    return Config(platform, settings, instance=env.get("DRAFT_INSTANCE", ""), nonce=nonce)
+    file = env.get("DRAFT_NONCE_FILE")
+    config = Config(platform, settings, env.get("DRAFT_INSTANCE", ""), Path(file) if file else None)
+    config.nonce()
+    return config
 
 
 def _check(model: type[BaseModel]) -> None:
@@ -195,19 +209,6 @@ def _validated(
             problems.append(": ".join(part for part in (place, ".".join(path), text) if part))
         return None
     return validated
-
-
-def _nonce(env: Mapping[str, str], problems: list[str]) -> str:
-    file = env.get("DRAFT_NONCE_FILE")
-    if not file:
-        return ""
-    try:
-        return Path(file).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        problems.append(f"DRAFT_NONCE_FILE: {file} cannot be read: {error.strerror}")
-    except UnicodeDecodeError:
-        problems.append(f"DRAFT_NONCE_FILE: {file} is not text")
-    return ""
 
 
 def environment() -> Mapping[str, str]:

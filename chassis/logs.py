@@ -25,23 +25,24 @@ def setup(level: str, format: Format) -> None:
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        fields = "".join(f" {key}={value}" for key, value in _extra(record).items())
+        fields = "".join(f" {key}={_plain(value)}" for key, value in _extra(record).items())
         name = "" if record.name == "root" else f" {record.name}:"
         line = f"{_time(record)} {record.levelname:<7}{name} {record.getMessage()}{fields}"
-        return line + _trace(self, record)
+        return "\n".join((line, *_traces(self, record)))
 
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        document = {
+        document: dict[str, object] = {
             "time": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **{key: str(value) for key, value in _extra(record).items()},
         }
-        if trace := _trace(self, record):
-            document["trace"] = trace.lstrip()
+        for key, value in _extra(record).items():
+            document.setdefault(key, value if isinstance(value, int | None) else str(value))
+        if traces := _traces(self, record):
+            document["trace"] = "\n".join(traces)
         return json.dumps(document, ensure_ascii=False)
 
 
@@ -53,5 +54,13 @@ def _extra(record: logging.LogRecord) -> dict[str, object]:
     return {key: value for key, value in record.__dict__.items() if key not in _OWN}
 
 
-def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:
-    return "\n" + formatter.formatException(record.exc_info) if record.exc_info else ""
+def _plain(value: object) -> str:
+    """Quoted when it would not be one word: nobody writes a record of their own by a line break."""
+    text = str(value)
+    word = text and not any(char.isspace() or char in '"=' for char in text)
+    return text if word else json.dumps(text, ensure_ascii=False)
+
+
+def _traces(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]:
+    traces = [formatter.formatException(record.exc_info)] if record.exc_info else []
+    return [*traces, formatter.formatStack(record.stack_info)] if record.stack_info else traces

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,15 +22,20 @@ from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import Message
 
-from chassis.clients import connect
+from chassis.clients import Address, connect, parse_address
 
 log = logging.getLogger(__name__)
 
 FUSE_KEY = "fuse_address"
 _CALL = 5.0
+_ROUTE = 15.0  # Fuse waits for its proxies, and says what they did
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 # Trying again cannot mend these: the route itself is wrong.
 _WRONG = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION)
+
+
+class NotYetError(Exception):
+    """Whom it takes is not there yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,27 +99,42 @@ async def _describe(keys: kv_rpc.KeyValueServiceAsyncStub, name: str) -> None:
 
 
 async def _add(keys: kv_rpc.KeyValueServiceAsyncStub, route: networking.Route) -> None:
-    kind = _packed(kv_models.Value())
-    answer = await keys.Get(kv.GetRequest(key=FUSE_KEY, value=kind), timeout=_CALL)
-    where = kv_models.Value()
-    answer.value.Unpack(where)
-    async with connect(where.data) as channel:
+    async with connect(await _fuse(keys)) as channel:
         stub = networking_rpc.NetworkingServiceStub(channel)
-        await stub.AddRoute(networking.AddRouteRequest(route=route), timeout=_CALL)
+        await stub.AddRoute(networking.AddRouteRequest(route=route), timeout=_ROUTE)
     log.info("route is set", extra={"route": route.name})
 
 
+async def _fuse(keys: kv_rpc.KeyValueServiceAsyncStub) -> Address:
+    """Where Fuse says that it is."""
+    kind = _packed(kv_models.Value())
+    where = kv_models.Value()
+    try:
+        answer = await keys.Get(kv.GetRequest(key=FUSE_KEY, value=kind), timeout=_CALL)
+        answer.value.Unpack(where)
+        return parse_address(where.data)
+    except grpc.aio.AioRpcError as error:
+        if error.code() is not grpc.StatusCode.NOT_FOUND:
+            raise
+        raise NotYetError(f"Fuse is not there yet (no key {FUSE_KEY} in Blueprint)") from None
+    except ValueError as error:
+        raise NotYetError(f"key {FUSE_KEY} in Blueprint: {error}") from None
+
+
 async def _patiently(what: str, attempt: Callable[[], Awaitable[None]]) -> None:
+    """Try until it is done, or refused for good."""
     pause, said = _FIRST_PAUSE, ""
     while True:
         try:
             return await attempt()
+        except NotYetError as error:
+            why = str(error)
         except grpc.aio.AioRpcError as error:
             why = f"{error.code().name}: {error.details()}"
             if error.code() in _WRONG:
                 log.error("%s was refused: %s", what, why)
                 return None
-        if why != said:
+        if why != said:  # once, not at every attempt
             log.info("%s has to wait: %s", what, why)
             said = why
         await asyncio.sleep(pause)
@@ -121,7 +142,8 @@ async def _patiently(what: str, attempt: Callable[[], Awaitable[None]]) -> None:
 
 
 def descriptors_of(service: str) -> FileDescriptorSet:
-    """The files that describe a gRPC service, each after those that it imports."""
+    """The files that describe a gRPC service, each after those that it imports; with the other
+    files of its package that this program knows, for what travels inside an Any."""
     files: dict[str, FileDescriptor] = {}
 
     def collect(file: FileDescriptor) -> None:
@@ -130,11 +152,24 @@ def descriptors_of(service: str) -> FileDescriptorSet:
                 collect(dependency)
         files[file.name] = file
 
+    own = descriptor_pool.Default().FindServiceByName(service).file
+    for file in (own, *_siblings(own)):
+        collect(file)
     found = FileDescriptorSet()
-    collect(descriptor_pool.Default().FindServiceByName(service).file)
     for file in files.values():
         file.CopyToProto(found.file.add())
     return found
+
+
+def _siblings(file: FileDescriptor) -> list[FileDescriptor]:
+    """A pool does not tell its files; the generated modules have them."""
+    if not file.package:  # then all strangers without one would be
+        return []
+    known = [getattr(module, "DESCRIPTOR", None) for module in list(sys.modules.values())]
+    same = (
+        each for each in known if isinstance(each, FileDescriptor) and each.package == file.package
+    )
+    return sorted(same, key=lambda each: each.name)
 
 
 def _packed(message: Message) -> AnyMessage:

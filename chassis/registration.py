@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -18,6 +19,7 @@ from draft_api.core.registry.service_discovery.v1 import service_pb2 as pb
 from draft_api.core.registry.service_discovery.v1 import service_pb2_grpc as rpc
 
 from chassis.clients import Address
+from chassis.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ class Identity:
 
     name: str
     group: str
-    nonce: str
+    nonce: Callable[[], str]
     address: Address
     metadata: Mapping[str, str]
 
@@ -63,7 +65,8 @@ class Registration:
         self._changed = asyncio.Event()
         self._process: models.ProcessIdentity | None = None
         self._published: asyncio.Task[None] | None = None
-        self._answered = False
+        self._answered = False  # on the stream of now
+        self._known = False  # to Blueprint, under the pid of now
 
     @property
     def pid(self) -> str:
@@ -89,16 +92,21 @@ class Registration:
                     why = "Blueprint ended the stream"
                 except TimeoutError:
                     why = "Blueprint does not answer"
+                except ConfigError as error:  # the nonce's file
+                    why = str(error)
                 except grpc.aio.AioRpcError as error:
                     why = f"{error.code().name}: {error.details()}"
                     if error.code() in _REFUSED:
                         self._process = None
+                        if self._known:  # and now it is not: no reason to wait long
+                            pause, self._known = _FIRST_PAUSE, False
                 if self._answered:  # it was well until now
                     pause, said = _FIRST_PAUSE, ""
                 if why != said:  # once, not at every attempt
                     log.warning("not registered: %s; trying again", why)
                     said = why
-                await asyncio.sleep(pause)
+                # Not all at once: a Blueprint that comes back meets everybody.
+                await asyncio.sleep(pause * random.uniform(0.5, 1))
                 pause = min(pause * 2, _LONGEST_PAUSE)
         finally:
             if self._published:
@@ -112,14 +120,15 @@ class Registration:
         try:
             await self._stub.Finalize(request, timeout=_FAREWELL)
         except grpc.aio.AioRpcError as error:
-            # The lease ends it soon; nothing more can be done from here.
-            log.warning("not finalized: %s: %s", error.code().name, error.details())
+            if error.code() not in _REFUSED:  # of those it is not known, and that is what we want
+                # The lease ends it soon; nothing more can be done from here.
+                log.warning("not finalized: %s: %s", error.code().name, error.details())
 
     async def _initialize(self) -> None:
         told = self._identity
         request = pb.InitializeRequest(
             name=told.name,
-            nonce=told.nonce,
+            nonce=told.nonce(),
             group=told.group,
             metadata=[models.Metadata(key=k, value=v) for k, v in sorted(told.metadata.items())],
         )
@@ -155,7 +164,7 @@ class Registration:
                             await stream.details(),
                         )
                     return
-                self._answered = True
+                self._answered = self._known = True
         finally:
             stream.cancel()
 

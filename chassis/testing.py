@@ -1,10 +1,14 @@
 """A service inside a test: real gRPC on a free port of loopback, no cluster needed.
 
-    async with running(make_app()) as service:
-        answer = await service.stub(EchoServiceStub).Speak(SpeakRequest(input="hi"), timeout=5)
+    app = Chassis(config=settings("echo"))
+    app.add_servicer(Echo())
+    async with running(app) as service:
+        stub = service.stub(rpc.EchoServiceStub)
+        answer = await stub.Speak(pb.SpeakRequest(input="hi"), timeout=5)
+    assert answer.output == "hi"
 
-Without `service.entrypoint` the service does not register; give `blueprint=` (host:port) to have
-it join a real one.
+Nothing is read from files or the environment. The service does not register; give `settings` a
+`blueprint=` (host:port) to have it join a real one.
 """
 
 from __future__ import annotations
@@ -50,7 +54,8 @@ async def running(
 def settings(
     name: str, *, blueprint: str = "", instance: str = "", **own: Any
 ) -> Mapping[str, Any]:
-    """A configuration for `Chassis(config=...)`: loopback, a free port, no waiting at the end."""
+    """A configuration for `Chassis(config=...)`: loopback, a free port, no waiting at the end.
+    `own` are the service's own settings."""
     service: dict[str, Any] = {
         "name": name,
         "entrypoint": blueprint,

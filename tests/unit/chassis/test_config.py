@@ -190,10 +190,18 @@ def test_a_file_that_is_named_and_not_there_is_refused(tmp_path: Path) -> None:
     assert line == f"{tmp_path / 'none.yaml'}: cannot be read: No such file or directory"
 
 
-def test_a_nonce_that_cannot_be_read_is_told_with_the_other_problems(tmp_path: Path) -> None:
-    lines = refusal("x: 1", tmp_path=tmp_path, env={"DRAFT_NONCE_FILE": str(tmp_path)})
-    assert len(lines) == 2
-    assert lines[1] == f"DRAFT_NONCE_FILE: {tmp_path} cannot be read: Is a directory"
+def test_a_nonce_that_cannot_be_read_is_refused_at_the_start(tmp_path: Path) -> None:
+    [line] = refusal(tmp_path=tmp_path, env={"DRAFT_NONCE_FILE": str(tmp_path)})
+    assert line == f"DRAFT_NONCE_FILE: {tmp_path} cannot be read: Is a directory"
+
+
+def test_a_nonce_may_be_changed_in_place(tmp_path: Path) -> None:
+    secret = tmp_path / "nonce"
+    secret.write_text("one\n")
+    config = read(tmp_path=tmp_path, env={"DRAFT_NONCE_FILE": str(secret)})
+    assert config.nonce() == "one"
+    secret.write_text("two\n")
+    assert config.nonce() == "two"
 
 
 def test_an_entrypoint_may_be_an_url(tmp_path: Path) -> None:
