@@ -143,11 +143,11 @@ class Supervisor:
             survivors.end_all(self._layout)
 
     def remove_socket(self) -> None:
-        """Remove the socket, and its folder when that is ours and empty."""
+        """Remove the socket, and the folder that was made for it alone."""
         if socket := self._socket():
             socket.unlink(missing_ok=True)
             if socket.parent != self._layout.run:
-                with suppress(OSError):  # other clusters' sockets are in there
+                with suppress(OSError):  # one of an earlier dctl, with other clusters' sockets
                     socket.parent.rmdir()
 
     def _signal_stop(self, name: str) -> None:
@@ -191,15 +191,16 @@ class Supervisor:
         if len(os.fsencode(path)) > _SOCKET_ROOM:
             import tempfile  # here, for observing must not pay for it
 
-            folder = Path(tempfile.gettempdir()) / f"draft-{os.getuid()}"
+            # A folder for each cluster: one that others use could be removed under us by the last.
+            short = hashlib.sha256(os.fsencode(self._layout.state)).hexdigest()[:16]
+            folder = Path(tempfile.gettempdir()) / f"draft-{os.getuid()}-{short}"
             private_folder(folder)
             seen = folder.lstat()
             if seen.st_uid != os.getuid() or not stat.S_ISDIR(seen.st_mode) or seen.st_mode & 0o077:
                 raise DctlError(
                     f"{folder} is not a private folder of ours", hint="remove it, or set TMPDIR"
                 )
-            short = hashlib.sha256(os.fsencode(self._layout.state)).hexdigest()[:16]
-            path = folder / f"{short}.sock"
+            path = folder / "supervisord.sock"
         write_whole(self._layout.socket, str(path))
         return path
 
