@@ -50,8 +50,8 @@ class Engine:
                 raise NotFoundError(
                     f"base image {reference} is not on the engine and cannot be pulled:"
                     f" {_last(error)}",
-                    hint=f"docker load or docker import it as {reference},"
-                    " or name a base image that this engine has: docker images",
+                    hint=f"docker load or docker import it as {reference}, or name one that this"
+                    " engine has (docker images) in the spec: images: {base: NAME}",
                 ) from None
 
     def run(self, reference: str, *argv: str) -> str:

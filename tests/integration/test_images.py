@@ -155,6 +155,17 @@ def test_code_is_compiled_in_the_image(
     docker("run", "--rm", image.tag, "ls", *cached)
 
 
+def test_requirements_of_a_service_are_in_its_image(
+    base: Base, cluster: str, built: Builder, greeter: Path
+) -> None:
+    (greeter / "requirements.txt").write_text("draft\nsortedcontainers\n")
+    (greeter / "main.py").write_text("import sortedcontainers, chassis\nprint('both')\n")
+    image = service_image(base, cluster=cluster, service="greeter", folder=greeter)
+    for one in image.chain()[-2:]:
+        built(one)
+    assert docker("run", "--rm", image.tag) == "both"
+
+
 def test_a_build_has_no_network(base: Base, cluster: str, built: Builder) -> None:
     bare = make(f"draft/{cluster}-bare", base.reference, "python", title="test")
     text = 'ARG PARENT\nFROM ${PARENT}\nRUN test "$(ls /sys/class/net)" = lo\n'
@@ -201,7 +212,7 @@ def test_a_base_that_nobody_has_is_named_with_a_way_out() -> None:
         NotFoundError, match=r"localhost:1/nothing:1 is not on the engine"
     ) as caught:
         read_base("localhost:1/nothing:1", lambda line: None)
-    assert "name a base image that this engine has" in caught.value.hint
+    assert "images: {base: NAME}" in caught.value.hint
 
 
 def test_a_base_without_python_is_refused(built: Builder, base: Base, cluster: str) -> None:
