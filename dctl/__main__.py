@@ -65,6 +65,9 @@ def run(argv: Sequence[str]) -> int:
             where = f"{error.filename}: " if error.filename else ""
             _show(DctlError(f"{where}{error.strerror}", hint=_REFUSALS[error.errno]))
             return ExitCode.ERROR
+        if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
+            _show(DctlError("an argument is not UTF-8", hint="check the locale"))
+            return ExitCode.USAGE
         _say(f"internal error: {type(error).__name__}: {error}")
         _say("this is a bug in dctl; DCTL_DEBUG=1 shows where")
         return ExitCode.ERROR

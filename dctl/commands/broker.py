@@ -6,12 +6,12 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from dctl.commands.core import core
-from dctl.commands.options import Seconds, output_option, spec_option, timeout_option
+from dctl.commands.options import Position, Seconds, output_option, spec_option, timeout_option
 from dctl.errors import DctlError, UsageError, WaitTimeoutError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class _StartType(click.ParamType["Start"]):
         if text == "all":
             return "all"
         if text.isascii() and text.isdigit():
-            return int(text)
+            return cast(int, Position().convert(text, param, ctx))
         try:
             moment = datetime.fromisoformat(text)
         except ValueError:

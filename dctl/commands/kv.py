@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from dctl.commands.core import core
-from dctl.commands.options import Seconds, output_option, spec_option, timeout_option
+from dctl.commands.options import Position, Seconds, output_option, spec_option, timeout_option
 from dctl.errors import NotFoundError, UsageError, WaitTimeoutError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def group() -> None:
 @_type_option
 @click.option(
     "--if-revision",
-    type=click.IntRange(0),
+    type=Position(),
     help="Only if the key is at this revision; 0: only if it is absent.",
 )
 @click.option("--ttl", type=Seconds(), help="Remove the key when it was not written for so long.")
@@ -129,7 +129,7 @@ def get(key: str, type_: str, file: Path | None, format: Format, timeout: float)
 @group.command()
 @click.argument("key")
 @_type_option
-@click.option("--if-revision", type=click.IntRange(0), help="Only if the key is at this revision.")
+@click.option("--if-revision", type=Position(), help="Only if the key is at this revision.")
 @spec_option
 @output_option()
 @timeout_option("5s")
@@ -204,7 +204,7 @@ def list_(prefix: str, type_: str, file: Path | None, format: Format, timeout: f
 )
 @click.option(
     "--from-revision",
-    type=click.IntRange(0),
+    type=Position(),
     default=0,
     help="Only changes after this revision [default: the current entries first].",
 )

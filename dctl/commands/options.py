@@ -29,6 +29,19 @@ class Seconds(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
+class Position(click.IntRange):
+    """A revision or a sequence: what a uint64 holds."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if number >= 1 << 64:
+            self.fail(f"{number} is more than 64 bits hold", param, ctx)
+        return number
+
+
 def spec_option(function: F) -> F:
     """`-f/--file`: which cluster spec (default: the nearest draft.yaml's)."""
     return click.option(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
 from dctl.commands.options import spec_option
+from dctl.errors import UsageError
 
 # The names of dctl/tui/views.py; a test holds them equal (importing it here would cost 0.3 s).
 VIEW_NAMES = ("services", "registry", "routes", "keys", "events")
@@ -27,6 +29,9 @@ def command(file: Path | None, view: str, snapshot: Path | None) -> None:
       dctl tui                                          ? shows the keys
       dctl tui --snapshot now.txt --view registry       a picture for a report
     """
+    if snapshot is None and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("there is no terminal to draw on", hint="dctl tui --snapshot FILE")
+
     from dctl.engine.cluster import open_cluster
     from dctl.tui.app import DraftApp
     from dctl.tui.feeds import run_feeds

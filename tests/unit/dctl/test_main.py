@@ -90,6 +90,31 @@ def test_an_output_that_takes_nothing_is_no_bug(tmp_path: Path, redirect: str) -
     assert "Exception" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["kv", "set", "a", "b", "--if-revision", str(1 << 64)],
+        ["kv", "watch", "--from-revision", str(1 << 64)],
+        ["broker", "consume", "--from", str(1 << 64)],
+        ["tui"],
+    ],
+)
+def test_what_cannot_be_done_with_these_arguments_is_a_usage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, argv: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(argv) == ExitCode.USAGE
+    assert "bug" not in capsys.readouterr().err
+
+
+def test_an_argument_that_is_no_text_is_a_usage_error(failing, capsys) -> None:
+    with pytest.raises(UnicodeEncodeError) as caught:
+        "\udcff".encode()
+    failing(caught.value)
+    assert run(["ps"]) == ExitCode.USAGE
+    assert "not UTF-8" in capsys.readouterr().err
+
+
 def test_a_bad_spec_prints_every_problem_and_then_the_count(failing, capsys) -> None:
     failing(
         SpecError("2 problems; nothing was changed", problems=["a.yaml:1:1: x", "a.yaml:2:1: y"])
