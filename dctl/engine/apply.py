@@ -8,6 +8,7 @@ was not. Running the same apply again goes on from there, for the plan is made o
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -16,7 +17,9 @@ from enum import StrEnum
 from typing import Any
 
 from dctl.engine.gate import Gate, opinion
-from dctl.engine.plan import Plan, Step
+from dctl.engine.plan import Plan
+from dctl.engine.rollout import EXCHANGES, undoing
+from dctl.engine.step import Role, Step
 from dctl.engine.verdict import Action
 from dctl.errors import DctlError
 from dctl.hosts.base import Condition, Host, Kind, Observed, Probe, State
@@ -60,11 +63,13 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What an apply did. Only steps that changed something are listed as done or not done."""
+    """What an apply did. Only steps that changed something are listed as done or not done;
+    `restored` are those of them that run again as before, since their service's rollout failed."""
 
     done: tuple[Step, ...]
     failures: tuple[Failure, ...]
     not_done: tuple[Step, ...]
+    restored: tuple[Step, ...] = ()
     interrupted: bool = False
 
     @property
@@ -77,6 +82,7 @@ class Result:
             "done": [step.name for step in self.done],
             "failed": {failure.step.name: failure.reason for failure in self.failures},
             "not_done": [step.name for step in self.not_done],
+            "restored": [step.name for step in self.restored],
             "interrupted": self.interrupted,
         }
 
@@ -86,10 +92,21 @@ def apply(
 ) -> Result:
     """Carry out every change of `plan` and wait until all of its resources are healthy.
 
-    The caller holds the cluster's lock. Ctrl-C ends it between two steps. Never raises for what a
-    host could not do: that is in the result.
+    A service whose rollout fails is put back to what it ran before. The caller holds the cluster's
+    lock. Ctrl-C ends it between two steps. Never raises for what a host could not do: that is in
+    the result.
     """
-    return _Run(plan, hosts, on_event).run()
+    result = _Run(plan, hosts, on_event).run()
+    failed = [failure.step for failure in result.failures]
+    if result.interrupted or not (undo := undoing(plan.steps, (*result.done, *failed), failed)):
+        return result
+    undone = _Run(Plan(plan.cluster, undo), hosts, on_event).run()
+    return dataclasses.replace(
+        result,
+        restored=tuple(step for step in undone.done if step.role is Role.PART),
+        failures=(*result.failures, *undone.failures),
+        interrupted=undone.interrupted,
+    )
 
 
 @dataclass(slots=True)
@@ -252,26 +269,35 @@ _LOST = (Phase.FAILED, Phase.SKIPPED)
 
 def _link(jobs: Sequence[_Job]) -> None:
     """Who waits for whom: what a resource needs; all deletions first (they free names and
-    ports); and the replicas of one service change one after the other."""
+    ports); and the replicas of one service change a few at a time, after its stand-in is up and
+    before that leaves."""
     by_name = {job.step.name: job for job in jobs if job.step.resource}
     last_deletion: _Job | None = None
-    last_of: dict[str, _Job] = {}
+    stand_ins = {job.step.service: job for job in jobs if job.step.role is Role.STAND_IN}
+    exchanged: dict[str, list[_Job]] = {}
     for job in jobs:
-        if not job.step.changes:
+        step = job.step
+        if not step.changes:
             continue
-        if job.step.resource is None:
-            if last_deletion:
-                job.waits_for.append((last_deletion, Condition.HEALTHY))
-            last_deletion = job
+        if step.role is Role.LEAVING:
+            all_of = [j for j in jobs if j.step.service == step.service and j.step.resource]
+            job.waits_for += [(other, Condition.HEALTHY) for other in all_of]
             continue
         if last_deletion:
             job.waits_for.append((last_deletion, Condition.HEALTHY))
+        if step.resource is None:
+            last_deletion = job
+            continue
         job.waits_for += [
             (by_name[need.resource], need.condition)
-            for need in job.step.resource.needs
+            for need in step.resource.needs
             if need.resource in by_name
         ]
-        if job.step.verdict.action in (Action.UPDATE, Action.REPLACE):
-            if before := last_of.get(job.step.service):
-                job.waits_for.append((before, Condition.HEALTHY))
-            last_of[job.step.service] = job
+        if step.verdict.action in EXCHANGES and step.role is Role.PART:
+            before = exchanged.setdefault(step.service, [])
+            parallel = step.resource.rollout.parallel if step.resource.rollout else 1
+            if len(before) >= parallel:
+                job.waits_for.append((before[-parallel], Condition.HEALTHY))
+            if stand_in := stand_ins.get(step.service):
+                job.waits_for.append((stand_in, Condition.HEALTHY))
+            before.append(job)

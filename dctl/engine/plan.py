@@ -6,30 +6,19 @@ Same input, same plan.
 
 from __future__ import annotations
 
+import dataclasses
 import graphlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dctl.engine.verdict import Action, Verdict, verdict
+from dctl.engine.rollout import stand_ins, with_stand_ins
+from dctl.engine.step import Role, Step
+from dctl.engine.verdict import Action, verdict
 from dctl.errors import ForeignError
 from dctl.hosts.base import Kind, Observed, Resource
 
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One resource and what has to happen to it. A deletion has no `resource`."""
-
-    kind: Kind
-    name: str
-    host: str
-    service: str
-    verdict: Verdict
-    resource: Resource | None = None
-
-    @property
-    def changes(self) -> bool:
-        return self.verdict.action is not Action.NONE
+__all__ = ["Plan", "Role", "Step", "in_dependency_order", "make_plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +63,14 @@ def make_plan(cluster: str, asked: Sequence[Resource], seen: Iterable[Observed])
     """Compare everything; raises ForeignError when a name that we need is somebody else's."""
     there = {(o.kind, o.name): o for o in seen}
     wished = {(r.kind, r.name): r for r in asked}
+    temporary = stand_ins(asked)
     orphans = [
         Step(o.kind, o.name, o.host, o.service, verdict(None, o, cluster))
         for key, o in sorted(there.items())
-        if key not in wished
+        if key not in wished and key not in temporary
     ]
-    steps = [
-        Step(r.kind, r.name, r.host, r.service, verdict(r, there.get((r.kind, r.name)), cluster), r)
-        for r in in_dependency_order(asked)
-    ]
+    steps = [_step(r, there.get((r.kind, r.name)), cluster) for r in in_dependency_order(asked)]
+    steps = with_stand_ins(steps, there, cluster)
     refused = [s for s in steps if s.verdict.action is Action.REFUSE]
     if refused:
         raise ForeignError(
@@ -92,6 +80,14 @@ def make_plan(cluster: str, asked: Sequence[Resource], seen: Iterable[Observed])
     # Dependents go before what they need; observed needs tell, names break ties.
     deletions = [s for s in _dependents_first(orphans, there) if s.changes]
     return Plan(cluster, (*deletions, *steps))
+
+
+def _step(asked: Resource, seen: Observed | None, cluster: str) -> Step:
+    before = None
+    if seen is not None and seen.spec is not None:
+        before = dataclasses.replace(asked, spec=seen.spec, ports=seen.ports or asked.ports)
+    decided = verdict(asked, seen, cluster)
+    return Step(asked.kind, asked.name, asked.host, asked.service, decided, asked, before)
 
 
 def in_dependency_order(resources: Sequence[Resource]) -> list[Resource]:

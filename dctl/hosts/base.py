@@ -76,6 +76,16 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Rollout:
+    """How the replicas of a service are exchanged: `parallel` at once, put back when it fails
+    (`auto_rollback`), and with a `stand_in` that serves meanwhile, if one can."""
+
+    parallel: int = 1
+    auto_rollback: bool = False
+    stand_in: Resource | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Resource:
     """One thing that the spec asks for on one host.
 
@@ -93,6 +103,7 @@ class Resource:
     ports: Mapping[str, Endpoint] = field(default_factory=dict)
     needs: tuple[Need, ...] = ()
     check: Check | None = None
+    rollout: Rollout | None = None
 
     @property
     def digest(self) -> str:

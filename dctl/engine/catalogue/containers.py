@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dctl.engine.catalogue.site import Port, Program, Site, wished
+from dctl.engine.catalogue.site import Port, Program, Site, rollout_of, wished
 from dctl.hosts.base import Condition, Endpoint, Kind, Need, Resource
 from dctl.hosts.docker import ContainerSpec, PublishedPort
 from dctl.images import core as image
@@ -93,4 +93,5 @@ class ContainerSite(Site):
             ports={name: port.here for name, port in program.ports.items()},
             needs=(*built, *needs),
             check=check,
+            rollout=rollout_of(part),
         )

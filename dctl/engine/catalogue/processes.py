@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dctl import bundled
-from dctl.engine.catalogue.site import Port, Program, Site, reachable, wished
+from dctl.engine.catalogue.site import Port, Program, Site, reachable, rollout_of, wished
 from dctl.hosts.base import Kind, Resource
 from dctl.hosts.process import ProcessSpec
 from dctl.spec.types import Address
@@ -71,4 +71,5 @@ class ProcessSite(Site):
             ports={name: port.here for name, port in program.ports.items()},
             needs=self.needs({**program.needs, **part.depends_on}),
             check=program.check,
+            rollout=rollout_of(part),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,24 @@ from dctl.spec.workload import Health, Route, Service
 def service_resources(site: Site, name: str, service: Service) -> Iterator[Resource]:
     """Its replicas, then its routes."""
     replicas = {i: _replica(site, name, service, i) for i in site.instances[name]}
+    stand_in = _stand_in(site, name, service)
     for instance, program in replicas.items():
-        yield site.place(service, name, instance, program)
+        replica = site.place(service, name, instance, program)
+        if stand_in and replica.rollout:
+            rollout = dataclasses.replace(replica.rollout, stand_in=stand_in)
+            replica = dataclasses.replace(replica, rollout=rollout)
+        yield replica
     ports = [program.ports for program in replicas.values()]
     for number, asked in enumerate(service.routes, 1):
         yield route(site, name, number, _route(name, service, asked, ports))
+
+
+def _stand_in(site: Site, name: str, service: Service) -> Resource | None:
+    """A further replica, for a service that is found through the registry and keeps nothing."""
+    if service.update.order != "start-first" or not service.run or service.volumes:
+        return None
+    instance = f"{name}-next"
+    return site.place(service, name, instance, _replica(site, name, service, instance))
 
 
 def _replica(site: Site, name: str, service: Service, instance: str) -> Program:

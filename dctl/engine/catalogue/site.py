@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dctl.engine.ports import PortBook
-from dctl.hosts.base import Check, Condition, Endpoint, Need, Resource
+from dctl.hosts.base import Check, Condition, Endpoint, Need, Resource, Rollout
 from dctl.spec import Cluster
 from dctl.spec.types import Address
 from dctl.spec.workload import Health, Workload
@@ -141,6 +141,11 @@ class Site(ABC):
                 "DRAFT_SERVICE_NETWORK_INTERNAL_PORT": str(grpc.call.port),
             }
         return env
+
+
+def rollout_of(part: Workload) -> Rollout:
+    """How the spec wants the replicas of a part exchanged."""
+    return Rollout(part.update.parallel, part.update.auto_rollback)
 
 
 def wished(instance: str, wish: Address) -> Endpoint:

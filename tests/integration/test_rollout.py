@@ -1,0 +1,89 @@
+"""A rollout under load: not one request fails, and a bad release changes nothing."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.support.clusters import Cluster, raised
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with raised(tmp_path_factory.mktemp("rollout")) as cluster:
+        yield cluster
+
+
+class Load:
+    """Callers that ask without a pause, each with a connection of its own for every request."""
+
+    def __init__(self, url: str) -> None:
+        self.answered = 0
+        self.failures: list[str] = []
+        self._url = url
+        self._stop = threading.Event()
+
+    @contextmanager
+    def on(self, callers: int = 3) -> Iterator[Load]:
+        threads = [threading.Thread(target=self._call) for _ in range(callers)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield self
+        finally:
+            self._stop.set()
+            for thread in threads:
+                thread.join()
+
+    def _call(self) -> None:
+        while not self._stop.is_set():
+            request = urllib.request.Request(
+                f"http://{self._url}/examples.echo.v1.EchoService/Speak",
+                data=b'{"input":"hi"}',
+                headers={"content-type": "application/json"},
+            )
+            try:
+                with urllib.request.urlopen(request, timeout=10) as answer:
+                    assert json.load(answer) == {"output": "hi"}
+                self.answered += 1
+            except (OSError, AssertionError) as error:
+                self.failures.append(repr(error))
+
+
+def test_a_service_of_one_replica_is_exchanged_without_a_failed_request(cluster: Cluster) -> None:
+    before = cluster.pids()
+    with Load(cluster.address("envoy-1")).on() as load:
+        wait_until(lambda: load.answered > 50)
+        cluster.write(extra="    env: {COLOR: red}\n")
+        cluster.dctl("infra", "apply", "-y")
+        then = load.answered
+        wait_until(lambda: load.answered > then + 50)
+    assert load.failures == []
+    after = cluster.pids()
+    assert [name for name in before if before[name] != after[name]] == ["echo-1"]
+    assert set(before) == set(after)
+
+
+def test_a_release_that_does_not_start_leaves_the_old_one_serving(cluster: Cluster) -> None:
+    before = cluster.pids()
+    main = cluster.folder / "services" / "examples" / "echo" / "main.py"
+    good = main.read_text()
+    try:
+        with Load(cluster.address("envoy-1")).on(1) as load:
+            main.write_text("raise SystemExit('no good')\n")
+            done = cluster.dctl("infra", "apply", "-y", code=4)
+            then = load.answered
+            wait_until(lambda: load.answered > then + 20)
+    finally:
+        main.write_text(good)
+    assert load.failures == []
+    assert "no good" in done.stderr
+    assert "echo-1 still runs as before" in done.stderr
+    assert cluster.pids() == before
+    cluster.dctl("infra", "apply", "-y")

@@ -1,0 +1,135 @@
+"""Exchanging the replicas of a service: stand-in, order, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from dctl.engine.apply import Result, apply
+from dctl.engine.plan import Role, make_plan
+from dctl.engine.verdict import Action
+from dctl.hosts.base import Check, Kind, Probe, Resource, Rollout, State
+from dctl.hosts.fake import FakeHost
+
+
+class Choosy(FakeHost):
+    """What runs "bad" is ill, if it is in `refusing`."""
+
+    def __init__(self) -> None:
+        super().__init__("shop")
+        self.refusing: set[str] = set()
+
+    def probe(self, check: Check) -> Probe:
+        seen = next(o for o in self.observe() if o.name == check.target)
+        assert seen.spec is not None
+        bad = seen.spec["argv"] == ["bad"] and seen.name in self.refusing
+        return Probe(not bad, "it is bad" if bad else "")
+
+
+def replicas(
+    argv: str,
+    count: int = 2,
+    *,
+    parallel: int = 1,
+    stand_in: bool = True,
+    auto_rollback: bool = True,
+    kind: Kind = Kind.CONTAINER,
+    source: str = "",
+) -> list[Resource]:
+    def one(name: str, rollout: Rollout) -> Resource:
+        check = Check("tcp", name, start=0.1, interval=0.05, retries=1)
+        spec = {"argv": [argv], "source": source}
+        return Resource(kind, name, "local", "a", spec, check=check, rollout=rollout)
+
+    extra = one("a-next", Rollout(auto_rollback=auto_rollback)) if stand_in else None
+    rollout = Rollout(parallel, auto_rollback, extra)
+    return [one(f"a-{number}", rollout) for number in range(1, count + 1)]
+
+
+def run(host: FakeHost, asked: Sequence[Resource]) -> Result:
+    host.calls.clear()
+    return apply(make_plan("shop", asked, host.observe()), {"local": host})
+
+
+def running(host: FakeHost) -> dict[str, str]:
+    return {o.name: (o.spec or {})["argv"][0] for o in host.observe() if o.state is State.RUNNING}
+
+
+@pytest.fixture
+def host() -> Choosy:
+    host = Choosy()
+    assert run(host, replicas("good")).ok
+    assert host.calls == ["ensure a-1", "ensure a-2"]  # the first start needs no stand-in
+    return host
+
+
+def test_a_stand_in_serves_while_the_replicas_are_exchanged(host: Choosy) -> None:
+    assert run(host, replicas("better")).ok
+    assert host.calls == ["ensure a-next", "ensure a-1", "ensure a-2", "remove a-next"]
+    assert running(host) == {"a-1": "better", "a-2": "better"}
+    assert make_plan("shop", replicas("better"), host.observe()).changed == ()
+
+
+def test_a_stand_in_that_does_not_get_well_leaves_all_as_it_was(host: Choosy) -> None:
+    host.refusing = {"a-next"}
+    result = run(host, replicas("bad"))
+    assert [failure.step.name for failure in result.failures] == ["a-next"]
+    assert host.calls == ["ensure a-next", "remove a-next"]
+    assert running(host) == {"a-1": "good", "a-2": "good"}
+
+
+def test_a_replica_that_does_not_get_well_takes_all_of_them_back(host: Choosy) -> None:
+    host.refusing = {"a-2"}
+    result = run(host, replicas("bad"))
+    assert [failure.step.name for failure in result.failures] == ["a-2"]
+    assert {step.name for step in result.restored} == {"a-1", "a-2"}
+    assert running(host) == {"a-1": "good", "a-2": "good"}
+
+
+def test_nothing_is_taken_back_where_the_spec_does_not_want_it(host: Choosy) -> None:
+    host.refusing = {"a-1"}
+    result = run(host, replicas("bad", auto_rollback=False))
+    assert result.restored == ()
+    assert running(host) == {"a-next": "bad", "a-1": "bad", "a-2": "good"}
+
+
+def test_code_that_is_gone_cannot_be_brought_back_and_the_stand_in_goes_on_serving() -> None:
+    host = Choosy()
+    run(host, replicas("good", kind=Kind.PROCESS, source="one"))
+    host.refusing = {"a-1"}
+    result = run(host, replicas("bad", kind=Kind.PROCESS, source="two"))
+    assert result.restored == ()
+    assert running(host) == {"a-next": "bad", "a-1": "bad", "a-2": "good"}
+
+
+def test_a_stand_in_that_a_cut_rollout_left_leaves_when_the_service_stands(host: Choosy) -> None:
+    asked = replicas("better")
+    stand_in = asked[0].rollout and asked[0].rollout.stand_in
+    assert stand_in
+    for resource in (stand_in, *asked):
+        host.ensure(resource)
+    (left,) = make_plan("shop", asked, host.observe()).changed
+    assert (left.name, left.verdict.action, left.role) == ("a-next", Action.DELETE, Role.LEAVING)
+    assert run(host, asked).ok
+    assert running(host) == {"a-1": "better", "a-2": "better"}
+
+
+def test_a_stand_in_of_a_service_that_left_the_spec_goes_with_it(host: Choosy) -> None:
+    stand_in = replicas("good")[0].rollout
+    assert stand_in
+    assert stand_in.stand_in
+    host.ensure(stand_in.stand_in)
+    assert run(host, []).ok
+    assert running(host) == {}
+
+
+def test_as_many_are_exchanged_at_once_as_the_spec_says() -> None:
+    plan = make_plan("shop", replicas("better", 4, parallel=2, stand_in=False), [])
+    assert {step.name for step in plan.changed} == {"a-1", "a-2", "a-3", "a-4"}
+    host = Choosy()
+    run(host, replicas("good", 4, parallel=2, stand_in=False))
+    host.refusing = {"a-1", "a-2"}
+    result = run(host, replicas("bad", 4, parallel=2, stand_in=False, auto_rollback=False))
+    assert {failure.step.name for failure in result.failures} <= {"a-1", "a-2"}
+    assert set(host.calls) == {"ensure a-1", "ensure a-2"}
