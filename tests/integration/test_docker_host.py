@@ -93,8 +93,10 @@ def test_a_container_cut_off_from_the_network_is_seen_and_mended(cluster: Contai
 
 def test_a_network_that_was_added_is_seen(cluster: Containers) -> None:
     asked = cluster.ensure()
-    docker("network", "connect", "bridge", cluster.container())
-    assert changed(asked, cluster.seen()) == {"network": ("bridge, cluster", "cluster")}
+    other = f"draft-{cluster.name}-other"
+    docker("network", "create", other)
+    docker("network", "connect", other, cluster.container())
+    assert changed(asked, cluster.seen()) == {"network": (f"cluster, {other}", "cluster")}
 
 
 def test_an_environment_that_was_edited_by_making_the_container_anew_is_seen(
@@ -195,6 +197,15 @@ def test_what_somebody_paused_is_drift_and_goes_on(cluster: Containers) -> None:
     cluster.await_state(State.RUNNING)
 
 
+@pytest.mark.parametrize("verb", ["stop", "restart"])
+def test_what_somebody_paused_can_be_ended_gracefully(cluster: Containers, verb: str) -> None:
+    cluster.ensure("a-1", "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep .1; done")
+    cluster.await_output("up")
+    docker("pause", cluster.container())
+    getattr(cluster.host, verb)("a-1")
+    assert "bye" in list(cluster.reader.logs("a-1", lines=9))
+
+
 def test_what_is_held_is_held_for_every_reader(cluster: Containers) -> None:
     cluster.ensure(restart="always")
     cluster.host.stop("a-1")
@@ -256,7 +267,7 @@ def test_files_are_readable_by_the_user_that_the_container_runs_as_alone(
 def test_folders_that_are_there_keep_their_mode_and_new_ones_can_be_entered(
     cluster: Containers,
 ) -> None:
-    before = docker("run", "--rm", image(), "stat", "-c", "%a", "/tmp")
+    before = docker("run", "--rm", "--net=none", image(), "stat", "-c", "%a", "/tmp")
     cluster.ensure(files={"/tmp/deep/er/a.txt": "a"}, user="app")
     assert cluster.inside("stat", "-c", "%a", "/tmp", "/tmp/deep/er") == f"{before}\n755"
 
@@ -364,7 +375,7 @@ def test_a_container_that_somebody_renamed_gets_its_name_back(cluster: Container
 
 
 def test_a_name_that_somebody_else_uses_is_seen_and_refused(cluster: Containers) -> None:
-    docker("run", "-d", "--name", cluster.container(), image(), "sleep", "1000")
+    docker("run", "-d", "--net=none", "--name", cluster.container(), image(), "sleep", "1000")
     asked = cluster.resource()
     assert verdict(asked, cluster.seen(), cluster.name).action is Action.REFUSE
     with pytest.raises(ForeignError, match="was not made by dctl"):
@@ -384,8 +395,9 @@ def test_a_volume_or_network_of_somebody_else_is_refused(cluster: Containers, wh
 
 
 def test_cleaning_touches_nothing_without_our_label(cluster: Containers) -> None:
-    stranger = f"{cluster.container('b-1')}"
-    docker("run", "-d", "--name", stranger, "-v", f"{stranger}-data:/data", image(), "sleep", "99")
+    stranger = cluster.container("b-1")
+    theirs = ("--net=none", "--name", stranger, "-v", f"{stranger}-data:/data")
+    docker("run", "-d", *theirs, image(), "sleep", "1000")
     cluster.ensure()
     cluster.host.down()
     cluster.host.clean(full=True)

@@ -26,6 +26,8 @@ _NOT_THERE = (
     "start it (sudo systemctl start docker, or Docker Desktop), or name another in DOCKER_HOST"
 )
 
+_NO_ANSWER = "Error while fetching server API version"  # docker-py's words
+
 
 class GoneError(NotFoundError):
     """What was named is not, or no longer, on the engine."""
@@ -224,6 +226,8 @@ class Engine:
             return UnreachableError(
                 f"the Docker engine on {self._host} ({where}) does not let us in", hint=_DENIED
             )
+        if isinstance(error, errors.DockerException) and _NO_ANSWER not in str(error):
+            return UnreachableError(f"the Docker engine at {where} cannot be used: {error}")
         return UnreachableError(
             f"there is no Docker engine on {self._host} at {where}", hint=_NOT_THERE
         )

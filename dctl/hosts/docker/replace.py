@@ -64,11 +64,8 @@ def make(
 
 def end(engine: Engine, container: Listed) -> None:
     """End it gracefully; it may have ended already."""
-    if not container.alive:
-        return
-    if container.state == "paused":
-        engine.unpause(container.id)  # it could not hear the signal
-    engine.stop(container.id, grace(container))
+    if container.alive:
+        engine.stop(container.id, grace(container))
 
 
 def grace(container: Listed) -> int:
