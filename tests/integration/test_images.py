@@ -232,11 +232,11 @@ def test_an_engine_that_is_not_there_is_unreachable_and_not_a_missing_image(tmp_
 def container(image: Image, *argv: str, options: tuple[str, ...] = ()) -> Iterator[str]:
     """A running container of the image; gone afterwards, its volumes too."""
     name = f"draft-test-{uuid.uuid4().hex[:8]}"
-    docker("run", "--detach", "--name", name, *options, image.tag, *argv)
     try:
+        docker("run", "--detach", "--name", name, *options, image.tag, *argv)
         yield name
-    finally:
-        docker("rm", "--force", "--volumes", name)
+    finally:  # one that could not be started is there too
+        docker("rm", "--force", "--volumes", name, check=False)
 
 
 def listening(port: int) -> tuple[str, ...]:
