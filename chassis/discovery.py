@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from chassis.clients import connect
 log = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+_FIRST_LOOK, _LONGEST_LOOK = 0.002, 0.1  # seconds between two at the states of channels
 _FAREWELL = 30.0  # seconds that calls on an instance that left may go on
 _READY = grpc.ChannelConnectivity.READY
 _FAILING = grpc.ChannelConnectivity.TRANSIENT_FAILURE
@@ -47,21 +48,17 @@ class Instances:
     async def any(self, *, patient: bool) -> grpc.aio.Channel:
         """The first that is connected, waiting for one to come. When all that there are cannot be
         reached, one of those, unless `patient`: a call on it then says why."""
+        look = _FIRST_LOOK
         while (channel := self.connected()) is None:
             states = self._states()
             if states and not patient and all(state is _FAILING for _, state in states):
                 return states[self._turn % len(states)][0]
             self._changed.clear()
-            waits: list[Coroutine[Any, Any, object]] = [
-                self._changed.wait(),
-                *(_change(channel, was) for channel, was in states),
-            ]
-            changes = [asyncio.ensure_future(wait) for wait in waits]
-            try:
-                await asyncio.wait(changes, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for change in changes:
-                    change.cancel()
+            # We look: to wait until gRPC tells that a state changed was seen to hang, under load.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(look if states else None):
+                    await self._changed.wait()
+            look = min(look * 2, _LONGEST_LOOK)
         return channel
 
     async def follow(self, blueprint: grpc.aio.Channel) -> None:
@@ -176,11 +173,6 @@ class Clients:
         task = asyncio.create_task(instances.follow(self._blueprint()))
         self._tasks.append(task)
         self._watch(task, f"following service {instances.service}")
-
-
-async def _change(channel: grpc.aio.Channel, was: grpc.ChannelConnectivity) -> None:
-    with contextlib.suppress(grpc.aio.UsageError):  # closed meanwhile: it left
-        await channel.wait_for_state_change(was)
 
 
 def _callable(process: models.Process) -> bool:
