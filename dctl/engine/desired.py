@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dctl.engine.catalogue.backing import backing_resource, known
 from dctl.engine.catalogue.core import core_parts, core_resources
 from dctl.engine.catalogue.service import service_resources
 from dctl.engine.catalogue.site import Site
@@ -20,6 +21,8 @@ from dctl.spec.workload import Workload
 def desired(site: Site) -> list[Resource]:
     """Every resource of the site's cluster, which `unsupported` had nothing to say against."""
     resources = list(core_resources(site))
+    for name, backing in site.cluster.infra.items():
+        resources.append(backing_resource(site, name, backing))
     for name, service in site.cluster.services.items():
         resources += service_resources(site, name, service)
     return resources
@@ -29,6 +32,7 @@ def instances(cluster: Cluster) -> dict[str, tuple[str, ...]]:
     """The names of the replicas of every part."""
     replicas = {name: part.replicas for name, part in core_parts(cluster.core).items()}
     replicas |= {name: service.replicas for name, service in cluster.services.items()}
+    replicas |= dict.fromkeys(cluster.infra, 1)
     return {
         name: tuple(f"{name}-{number}" for number in range(1, count + 1))
         for name, count in replicas.items()
@@ -44,9 +48,13 @@ def unsupported(cluster: Cluster) -> Iterator[tuple[Path, str]]:
     nats = cluster.core.nats
     if nats is not False and nats.replicas > 1:
         yield ("core", "nats", "replicas"), "one node as yet"
-    for name in cluster.infra:
-        yield ("infra", name), "backing services are not there yet"
     in_docker = cluster.runtime == "docker"
+    for name, backing in cluster.infra.items():
+        if not in_docker:
+            yield ("infra", name), "backing services need `runtime: docker`"
+        elif backing.source and backing.source not in known():
+            entries = ", ".join(known())
+            yield ("infra", name, "from"), f'no entry "{backing.source}"; there are: {entries}'
     for name, service in cluster.services.items():
         path: Path = ("services", name)
         if service.image and not in_docker:
@@ -57,8 +65,8 @@ def unsupported(cluster: Cluster) -> Iterator[tuple[Path, str]]:
             if service.image and not wish.port:
                 yield (*path, "ports", port), "name the port that the image listens on"
         for key in ("volumes", "files"):
-            if getattr(service, key):
-                yield (*path, key), "not as yet"
+            if getattr(service, key) and not in_docker:
+                yield (*path, key), "needs `runtime: docker`"
         for key, value in service.env.items():
             if value.startswith("secret://"):
                 yield (*path, "env", key), "secrets are not delivered as yet"

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
+from dctl.engine.catalogue.core import core_parts
 from dctl.engine.catalogue.site import Site
 from dctl.engine.desired import instances
 from dctl.engine.ports import PortBook
@@ -122,7 +123,17 @@ class DockerRuntime:
     def resources(self) -> list[Resource]:
         from dctl.hosts.images import image_resource
 
-        return [image_resource(image.tag, part) for part, image in self._images.items()]
+        own = [image_resource(image.tag, part) for part, image in self._images.items()]
+        return [*own, *(image_resource(tag, part) for tag, part in self._foreign.items())]
+
+    @functools.cached_property
+    def _foreign(self) -> Mapping[str, str]:
+        """The images that are pulled, and (one of) the parts that run from each."""
+        from dctl.engine.catalogue.backing import completed
+
+        parts = {name: completed(part).image for name, part in self._spec.infra.items()}
+        parts |= {name: service.image for name, service in self._spec.services.items()}
+        return {tag: name for name, tag in parts.items() if tag}
 
     @functools.cached_property
     def _images(self) -> Mapping[str, Image]:
@@ -131,9 +142,12 @@ class DockerRuntime:
         from dctl.images import core_image, read_base, service_image
         from dctl.workspace import FILE, read_workspace
 
+        core = core_parts(self._spec.core)
+        if not core and not any(service.run for service in self._spec.services.values()):
+            return {}
         base = read_base(self._spec.images.base, self._say, image_id=self._image_id)
         api = read_workspace(self._root).api if (self._root / FILE).is_file() else None
-        images = {CORE: core_image(base)}
+        images = {CORE: core_image(base)} if core else {}
         for name, service in self._spec.services.items():
             if service.run:
                 images[name] = service_image(
@@ -145,8 +159,10 @@ class DockerRuntime:
                 )
         return images
 
-    def _by_tag(self) -> Mapping[str, Image]:
-        return {image.tag: image for image in self._images.values()}
+    def _by_tag(self) -> Mapping[str, Image | None]:
+        """What each image is made of; None for one that is pulled."""
+        made = {image.tag: image for image in self._images.values()}
+        return dict.fromkeys(self._foreign) | made
 
     def _image_id(self, reference: str) -> str:
         image = self._engine.image(reference)

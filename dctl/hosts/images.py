@@ -10,18 +10,19 @@ from collections.abc import Callable, Mapping, Sequence
 
 from dctl.hosts.base import Json, Kind, Observed, Resource, State
 from dctl.hosts.passive import PassiveHost, PassiveReader
-from dctl.images import Image, build
+from dctl.images import Image, build, pull
 
 IMAGES = "images"
 
 
 class ImageReader(PassiveReader):
-    """Which of `images` (by tag) the engine has; `present` asks it for one."""
+    """Which of `images` the engine has; `present` asks it for one. Each tag comes with what its
+    image is made of, None for somebody else's."""
 
     name = IMAGES
 
     def __init__(
-        self, cluster: str, images: Mapping[str, Image], present: Callable[[str], bool]
+        self, cluster: str, images: Mapping[str, Image | None], present: Callable[[str], bool]
     ) -> None:
         self._cluster = cluster
         self._images = images
@@ -36,12 +37,12 @@ class ImageReader(PassiveReader):
 
 
 class ImageHost(ImageReader, PassiveHost):
-    """Builds what is missing; `say` hears how it goes."""
+    """Builds or pulls what is missing; `say` hears how it goes."""
 
     def __init__(
         self,
         cluster: str,
-        images: Mapping[str, Image],
+        images: Mapping[str, Image | None],
         present: Callable[[str], bool],
         say: Callable[[str], None],
     ) -> None:
@@ -49,7 +50,12 @@ class ImageHost(ImageReader, PassiveHost):
         self._say = say
 
     def ensure(self, resource: Resource) -> None:
-        build(self._images[resource.name], self._say, present=self._present)
+        image = self._images[resource.name]
+        if image is not None:
+            build(image, self._say, present=self._present)
+        elif not self._present(resource.name):
+            self._say(f"pulling {resource.name}")
+            pull(resource.name)
 
 
 def image_spec(tag: str) -> dict[str, Json]:

@@ -15,7 +15,7 @@ change of code builds one small image and sends an engine no more than that code
 """
 
 from dctl.images.base import Base, read_base
-from dctl.images.build import build, missing
+from dctl.images.build import build, missing, pull
 from dctl.images.core import chassis_image, core_image
 from dctl.images.image import Image
 from dctl.images.service import service_image
@@ -30,6 +30,7 @@ __all__ = [
     "chassis_image",
     "core_image",
     "missing",
+    "pull",
     "read_base",
     "service_image",
 ]

@@ -58,7 +58,7 @@ def read_base(
     identity = find(reference)
     if not identity:
         say(f"pulling {reference}")
-        engine.pull(reference)
+        engine.pull(reference, "base image")
         identity = find(reference)
     kept = cache() / "bases" / f"{identity.removeprefix('sha256:')}.json"
     try:

@@ -22,6 +22,11 @@ def missing(image: Image, present: Callable[[str], bool]) -> tuple[Image, ...]:
     return tuple(found)
 
 
+def pull(reference: str, *, host: str = "") -> None:
+    """Get somebody else's image from its registry."""
+    Engine(host).pull(reference)
+
+
 def build(
     image: Image,
     say: Callable[[str], None],

@@ -37,21 +37,20 @@ class Engine:
             except NoSuchImage:
                 return ""
 
-    def pull(self, reference: str) -> None:
-        """Get a base image from its registry."""
+    def pull(self, reference: str, what: str = "image") -> None:
+        """Get an image from its registry; `what` and the reference name it in errors."""
         from python_on_whales.exceptions import DockerException
 
-        with self._translated(f"base image {reference}"):
+        with self._translated(f"{what} {reference}"):
             try:
                 self._client().image.pull(reference, quiet=True)
             except DockerException as error:
                 if _unreachable(error):
                     raise
                 raise NotFoundError(
-                    f"base image {reference} is not on the engine and cannot be pulled:"
-                    f" {_last(error)}",
+                    f"{what} {reference} is not on the engine and cannot be pulled: {_last(error)}",
                     hint=f"docker load or docker import it as {reference}, or name one that this"
-                    " engine has (docker images) in the spec: images: {base: NAME}",
+                    " engine has (docker images) in the spec",
                 ) from None
 
     def run(self, reference: str, *argv: str) -> str:

@@ -43,7 +43,7 @@ class ContainerSite(Site):
         wanted = wished(instance, wish)
         # Each container has all ports to itself, so any fixed number will do; one that depends on
         # the name alone keeps several ports of one container apart.
-        inside = wish.port or 50_000 + zlib.crc32(name.encode()) % 1000
+        inside = wish.target or wish.port or 50_000 + zlib.crc32(name.encode()) % 1000
         return Port(
             wanted,
             bind=Endpoint("0.0.0.0", inside),
@@ -69,9 +69,10 @@ class ContainerSite(Site):
             image=chosen,
             command=tuple(program.argv),
             env={**program.env, **part.env},
-            files={f"{FILES}/{name}": text for name, text in program.files.items()},
+            files={f"{FILES}/{n}": text for n, text in program.files.items()} | {**program.mounts},
+            aliases=(service,),
             secrets={self.nonce: NONCE} if self.nonce else {},
-            volumes={"data": image.DATA} if program.keeps else {},
+            volumes=program.volumes,
             ports={
                 name: PublishedPort(port.bind.port, str(port.wish))
                 for name, port in program.ports.items()
@@ -83,7 +84,6 @@ class ContainerSite(Site):
             source=program.source,
         )
         needs = self.needs({**program.needs, **part.depends_on})
-        built = () if program.image else (Need(chosen, Condition.HEALTHY),)
         return Resource(
             kind=Kind.CONTAINER,
             name=instance,
@@ -91,7 +91,7 @@ class ContainerSite(Site):
             service=service,
             spec=spec.to_json(),
             ports={name: port.here for name, port in program.ports.items()},
-            needs=(*built, *needs),
+            needs=(Need(chosen, Condition.HEALTHY), *needs),
             check=check,
             rollout=rollout_of(part),
         )

@@ -73,7 +73,7 @@ def _nats(site: Site, part: Nats, instance: str) -> Program:
         ports={"client": client, "monitor": monitor},
         check=Check("http", f"http://{monitor.target}/healthz"),
         source=__version__,
-        keeps=True,
+        volumes={"data": site.data(instance)},
     )
 
 

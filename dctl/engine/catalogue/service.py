@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dctl.engine.catalogue.backing import read
 from dctl.engine.catalogue.core import route
 from dctl.engine.catalogue.site import Port, Program, Site, health_check, to_yaml
 from dctl.errors import SpecError
@@ -61,6 +62,8 @@ def _replica(site: Site, name: str, service: Service, instance: str) -> Program:
         needs={"blueprint": "healthy"},
         cwd=folder or site.root,
         image=service.image or "",
+        volumes=service.volumes,
+        mounts={target: read(site.root, source) for target, source in service.files.items()},
         source=source_digest(folder) if folder else "",
     )
 

@@ -44,8 +44,8 @@ class Program:
 
     `argv` may be empty where an image brings its own. `files` are written into the instance's own
     folder (name -> text). `cwd` is a folder of the workspace, None for the instance's own data.
-    `image` is a user's image; `source` is the digest of the program's own code. One that `keeps`
-    something has to find its data folder again.
+    `image` is a user's image; `source` is the digest of the program's own code. `volumes` (short
+    name -> path) outlive a container, `mounts` (path -> text) are files in one.
     """
 
     argv: Sequence[str] = ()
@@ -57,7 +57,8 @@ class Program:
     cwd: Path | None = None
     image: str = ""
     source: str = ""
-    keeps: bool = False
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    mounts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
