@@ -31,7 +31,8 @@ def _walk(
         return
     seen.add(id(node))
     if isinstance(node, Scalar):
-        if isinstance(node.value, str) and "$" in node.value:
+        done = isinstance(node.value, Interpolated)  # `include` had to be read first
+        if isinstance(node.value, str) and "$" in node.value and not done:
             try:
                 node.value = Interpolated(_replace(node.value, env))
             except ValueError as error:

@@ -14,6 +14,7 @@ from pydantic import Field
 from dctl.spec.core import Core
 from dctl.spec.types import (
     Argv,
+    EnvName,
     Flag,
     Image,
     Name,
@@ -32,6 +33,20 @@ from dctl.spec.workload import Backing, Part, Service
 API_VERSION = "draft/v1"
 
 
+class Group(Part):
+    """What several hosts have in common. A host's own word wins; where a host is in two groups,
+    they must agree. Labels and variables are merged one by one."""
+
+    hosts: Texts = Field((), description="the names of its hosts")
+    via: Name | None = Field(None, description="the host through which they are reached")
+    key: Some | None = Field(None, description="file of the private key")
+    labels: dict[Some, Written] = Field({}, description="what `on` selects by")
+    variables: dict[EnvName, Written] = Field(
+        {}, description="environment variables of what is placed there; a workload's `env` wins"
+    )
+    runtime: Runtime | None = None
+
+
 class Host(Part):
     """A machine. Without `ssh` it is this one."""
 
@@ -39,7 +54,10 @@ class Host(Part):
     via: Name | None = Field(None, description="the host through which it is reached")
     key: Some | None = Field(None, description="file of the private key")
     address: Text = Field("", description="the address that the other hosts use")
-    labels: dict[Some, Written] = Field({})
+    labels: dict[Some, Written] = Field({}, description="what `on` selects by")
+    variables: dict[EnvName, Written] = Field(
+        {}, description="environment variables of what is placed there; a workload's `env` wins"
+    )
     runtime: Runtime | None = None
 
 
@@ -74,6 +92,7 @@ class Cluster(Part):
     requires: Text = Field("", description="of dctl, such as >=0.1")
     inventory: Texts = Field((), description="files with hosts, relative to the spec")
     include: Texts = Field((), description="further specs, relative to this one")
+    groups: Named[Group] = Field({}, description="what hosts have in common")
     hosts: Named[Host] = Field({}, description='none at all: this machine, named "local"')
     runtime: Runtime = "process"
     images: Images = Images()
@@ -87,6 +106,7 @@ class Cluster(Part):
 class Inventory(Part):
     """A file of hosts, shared by specs."""
 
+    groups: Named[Group] = Field({})
     hosts: Named[Host] = Field({})
 
 

@@ -60,11 +60,16 @@ class Problem:
         return "\n".join([_clean(where + inside + self.message), *_excerpt(self.span)])
 
 
+def add_new(problems: list[Problem], further: Iterable[Problem]) -> None:
+    """Where something was found to be wrong already, nothing further is said."""
+    known = {problem.span for problem in problems}
+    problems += [problem for problem in further if problem.span not in known]
+
+
 def spec_error(problems: Iterable[Problem]) -> SpecError:
-    """All problems as one error, in the order of the files and positions, each once."""
-    ordered = sorted(set(problems), key=lambda p: (p.span[1:3], p.message))
-    files = list(dict.fromkeys(p.span.source.name for p in ordered))
-    ordered.sort(key=lambda p: files.index(p.span.source.name))
+    """All problems as one error, by file and position, each once."""
+    distinct = dict.fromkeys(problems)
+    ordered = sorted(distinct, key=lambda p: (p.span.source.name, p.span[1:3], p.message))
     count = "1 problem" if len(ordered) == 1 else f"{len(ordered)} problems"
     return SpecError(f"{count}; nothing was changed", problems=[str(p) for p in ordered])
 

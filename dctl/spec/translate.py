@@ -6,14 +6,16 @@ The only file that knows how pydantic reports.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from dctl.spec.problems import Path, Problem, Span, shorten
-from dctl.spec.tree import Items, Node, Scalar, Table
+from dctl.spec.problems import Path, Problem, Span, add_new, shorten
+from dctl.spec.tree import Items, Node, Scalar, Table, to_data
+
+M = TypeVar("M", bound=BaseModel)
 
 _WORDS = {
     "model_type": "must be a mapping",
@@ -22,12 +24,15 @@ _WORDS = {
 }
 
 
-def translate(
-    error: ValidationError, root: Table, data: Any, models: Mapping[int, type[BaseModel]]
-) -> Iterator[Problem]:
-    """`data` is what was validated (the tree as plain data); `models` is what `Part` learned."""
-    for detail in error.errors(include_url=False):
-        yield _problem(detail, _locate(detail["loc"], root, data), models)
+def validated(tree: Table, model: type[M], problems: list[Problem]) -> M | None:
+    """The tree as a `model`, or None and what is wrong with it among `problems`."""
+    data, models = to_data(tree), dict[int, type[BaseModel]]()  # models: see Part
+    try:
+        return model.model_validate(data, context=models)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        add_new(problems, [_problem(d, _locate(d["loc"], tree, data), models) for d in details])
+        return None
 
 
 class _Place(NamedTuple):

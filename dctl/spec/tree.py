@@ -16,9 +16,22 @@ from dctl.spec.problems import Path, Problem, Source, Span, shorten
 from dctl.spec.scalars import Decimal, Whole, resolve
 
 # A spec of 500 services has some 20,000 nodes in 300 KiB and is 7 levels deep.
+# The first two are for all files of a spec together.
 MAX_BYTES = 1 << 20
 MAX_NODES = 100_000  # after aliases are unfolded; long texts count for more
 MAX_DEPTH = 40
+
+# What an overlay may say about a key; any other tag is refused.
+RESET = "!reset"
+OVERRIDE = "!override"
+
+
+@dataclass(slots=True)
+class Budget:
+    """What the files of one spec may still hold."""
+
+    size: int = MAX_BYTES
+    nodes: int = MAX_NODES
 
 
 @dataclass(slots=True, eq=False)
@@ -29,6 +42,7 @@ class Scalar:
     value: str | Whole | Decimal | bool | None
     weight: int = 1
     height: int = 1
+    tag: str = ""
 
 
 class Entry(NamedTuple):
@@ -46,6 +60,7 @@ class Table:
     entries: dict[str, Entry] = field(default_factory=dict)
     weight: int = 1
     height: int = 1
+    tag: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -56,18 +71,22 @@ class Items:
     nodes: list[Node] = field(default_factory=list)
     weight: int = 1
     height: int = 1
+    tag: str = ""
 
 
 Node = Scalar | Table | Items
 
 
-def parse(source: Source, problems: list[Problem]) -> Table | None:
+def parse(
+    source: Source, problems: list[Problem], budget: Budget, *, overlay: bool = False
+) -> Table | None:
     """The document's mapping; None when nothing further can be said about the file.
 
-    What is wrong is appended to `problems`. No text of at most `MAX_BYTES` raises.
+    What is wrong is appended to `problems`, what is used is taken from `budget`; only an overlay
+    may have its two tags. No text of at most `MAX_BYTES` raises.
     """
     try:
-        root = _Builder(source, problems).document()
+        root = _Builder(source, problems, budget, overlay).document()
     except _RefusedError as refused:
         problems.append(refused.problem)
         return None
@@ -98,12 +117,15 @@ class _RefusedError(Exception):
 
 
 class _Builder:
-    def __init__(self, source: Source, problems: list[Problem]) -> None:
+    def __init__(
+        self, source: Source, problems: list[Problem], budget: Budget, overlay: bool
+    ) -> None:
         self._source = source
         self._problems = problems
+        self._budget = budget
+        self._tags = (RESET, OVERRIDE) if overlay else ()
         self._events = _events(source)
         self._anchors: dict[str, Node | None] = {}  # None while its own content is being read
-        self._weight = 0
 
     def document(self) -> Node | None:
         root = None
@@ -121,8 +143,7 @@ class _Builder:
             return self._alias(event, span, path, depth)
         if depth > MAX_DEPTH:
             raise _RefusedError(span, f"is nested more than {MAX_DEPTH} levels deep")
-        if event.ctag is not None:
-            self._problem(span, f'tags are not supported: remove "{_tag(event)}"', path)
+        tag = "" if event.ctag is None else self._tag(event, span, path)
         if event.anchor is not None:
             self._anchors[event.anchor] = None
         node: Node
@@ -133,9 +154,22 @@ class _Builder:
                 node = self._items(span, path, depth)
             case _:
                 node = self._table(span, path, depth)
+        node.tag = tag
         if event.anchor is not None:
             self._anchors[event.anchor] = node
         return node
+
+    def _tag(self, event: Any, span: Span, path: Path) -> str:
+        tag = shorten(str(event.tag).replace("tag:yaml.org,2002:", "!!"))
+        if tag in self._tags and path:
+            return tag
+        message = (
+            f'"{tag}" belongs on a value in an overlay, such as cluster.prod.yaml'
+            if tag in (RESET, OVERRIDE)
+            else f'tags are not supported: remove "{tag}"'
+        )
+        self._problem(span, message, path)
+        return ""
 
     def _scalar(self, event: Any, span: Span, path: Path) -> Scalar:
         text: str = event.value
@@ -193,7 +227,7 @@ class _Builder:
 
     def _key(self, event: Any, span: Span, path: Path, depth: int) -> str | None:
         node = self._node(event, path, depth + 1)
-        if not isinstance(node, Scalar):
+        if not isinstance(node, Scalar) or node.tag:
             self._problem(span, "a key must be text", path)
             return None
         if isinstance(node.value, Whole | Decimal):
@@ -218,9 +252,9 @@ class _Builder:
         return node
 
     def _count(self, weight: int, span: Span) -> None:
-        self._weight += weight
-        if self._weight > MAX_NODES:
-            raise _RefusedError(span, f"the file unfolds to more than {MAX_NODES} values")
+        self._budget.nodes -= weight
+        if self._budget.nodes < 0:
+            raise _RefusedError(span, f"the spec unfolds to more than {MAX_NODES} values")
 
     def _problem(self, span: Span, message: str, path: Path) -> None:
         self._problems.append(Problem(span, message, path))
@@ -240,10 +274,6 @@ def unusable(text: str) -> str:
     except UnicodeEncodeError:
         return "contains half a surrogate pair, which is no character"
     return ""
-
-
-def _tag(event: Any) -> str:
-    return shorten(str(event.tag).replace("tag:yaml.org,2002:", "!!"))
 
 
 def _span(source: Source, event: Any) -> Span:

@@ -20,6 +20,7 @@ from dctl.spec.units import parse_duration, parse_size
 T = TypeVar("T")
 
 LOOPBACK = "127.0.0.1"
+LOCAL = "local"  # the name of this machine where a spec has no hosts
 
 Runtime = Literal["process", "docker", "systemd"]
 Condition = Literal["started", "healthy", "completed"]
@@ -202,7 +203,7 @@ def parse_address(value: Any) -> Address:
     )
 
 
-def _ssh(value: Any) -> SshTarget:
+def parse_ssh(value: Any) -> SshTarget:
     match = re.fullmatch(
         rf"(?:([A-Za-z_][\w.-]{{0,63}})@)?({_HOST})(?::(\d{{1,5}}))?", _text(value), re.ASCII
     )
@@ -322,6 +323,11 @@ Texts = Annotated[
     BeforeValidator(_texts),
     _schema(anyOf=[_STRING, {"type": "array", "items": _STRING}]),
 ]
+Profiles = Annotated[
+    tuple[Name, ...],
+    BeforeValidator(_texts),
+    _schema(anyOf=[_STRING, {"type": "array", "items": _STRING}]),
+]
 Argv = Annotated[
     tuple[Text, ...],
     BeforeValidator(_argv),
@@ -350,4 +356,4 @@ On = Annotated[
     BeforeValidator(parse_selector),
     _schema(anyOf=[_STRING, {"type": "object", "additionalProperties": _SCALAR}]),
 ]
-Ssh = Annotated[SshTarget, BeforeValidator(_ssh), _schema(**_STRING)]
+Ssh = Annotated[SshTarget, BeforeValidator(parse_ssh), _schema(**_STRING)]

@@ -10,7 +10,7 @@ import graphlib
 import os.path
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from dctl import __version__
 from dctl.spec.problems import Path, Problem, format_path, shorten
@@ -31,14 +31,17 @@ _WILDCARDS = ("0.0.0.0", "::")
 _CORE_NEEDS = {"blueprint": "nats", "catalyst": "nats", "fuse": "blueprint", "envoy": "fuse"}
 
 
-def check(tree: Table, workspace: pathlib.Path) -> Iterator[Problem]:
-    """Everything that is wrong between the values of a spec; `run` paths start at `workspace`."""
+def check(
+    tree: Table, workspace: pathlib.Path, inactive: Mapping[str, Sequence[str]]
+) -> Iterator[Problem]:
+    """Everything that is wrong between the values of a spec; `run` paths start at `workspace`.
+    `inactive` are the workloads that profiles keep out of the tree."""
     view = View(tree)
     yield from _version(tree)
     yield from _names(view)
     yield from _one_of_each(view)
     yield from _core(view)
-    yield from _dependencies(view)
+    yield from _dependencies(view, inactive)
     yield from _cycles(view)
     yield from _placement(view)
     yield from _jumps(view)
@@ -49,8 +52,6 @@ def check(tree: Table, workspace: pathlib.Path) -> Iterator[Problem]:
 
 
 def _version(tree: Table) -> Iterator[Problem]:
-    if include := get(tree, "include"):
-        yield Problem(include.span, "is not supported by this version of dctl", ("include",))
     wanted, ours = text(tree, "requires"), _release(__version__)
     if wanted is None:
         return
@@ -119,7 +120,7 @@ def _core(view: View) -> Iterator[Problem]:
             yield Problem(view.left_out[need], message, ("core", need))
 
 
-def _dependencies(view: View) -> Iterator[Problem]:
+def _dependencies(view: View, inactive: Mapping[str, Sequence[str]]) -> Iterator[Problem]:
     known = {workload.name for workload in view.workloads}
     for workload in view.workloads:
         for name, entry in entries(workload.node, "depends_on").items():
@@ -127,6 +128,8 @@ def _dependencies(view: View) -> Iterator[Problem]:
                 message = "a service cannot wait for itself"
             elif name in view.left_out:
                 message = f"core.{name} is left out of this spec"
+            elif name in inactive and name not in known:
+                message = f"{name} is there only with --profile {' or '.join(inactive[name])}"
             elif name not in known:
                 message = f'there is no "{shorten(name)}"{did_you_mean(name, known)}'
             else:

@@ -11,9 +11,14 @@ from dataclasses import dataclass
 from dctl.spec.core import Core
 from dctl.spec.problems import Path, Problem, Span
 from dctl.spec.tree import Entry, Items, Node, Scalar, Table, to_data
-from dctl.spec.types import Address, Selector, parse_address, parse_selector, parse_written
-
-LOCAL = "local"  # the name of this machine where a spec has no hosts
+from dctl.spec.types import (
+    LOCAL,
+    Address,
+    Selector,
+    parse_address,
+    parse_selector,
+    parse_written,
+)
 
 
 def get(node: Node | None, *keys: str) -> Node | None:

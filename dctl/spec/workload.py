@@ -23,6 +23,7 @@ from dctl.spec.types import (
     Named,
     On,
     Positive,
+    Profiles,
     Range,
     Runtime,
     Settings,
@@ -132,6 +133,7 @@ class Service(Workload):
     command: Argv = Field((), description="a program and its arguments")
     image: Image | None = None
     replicas: Count = 1
+    profiles: Profiles = Field((), description="there only with one of these; default: always")
     group: Text = Field("", description="the group under which it registers")
     ports: Named[Listen] = {}
     routes: tuple[Route, ...] = ()
@@ -143,6 +145,7 @@ class Backing(Workload):
     """A backing service: exactly one of from (the catalogue) and image."""
 
     source: Name | None = Field(None, alias="from", description="an entry of the catalogue")
+    profiles: Profiles = Field((), description="there only with one of these; default: always")
     version: Written = ""
     image: Image | None = None
     command: Argv = ()
