@@ -15,6 +15,7 @@ from dctl.errors import NotFoundError
 
 if TYPE_CHECKING:
     from dctl.spec import Loaded
+    from dctl.spec.variant import Variant
 
 FILE = "draft.yaml"
 
@@ -85,12 +86,18 @@ def find_spec(file: Path | None = None) -> Path:
     return workspace.cluster
 
 
-def load_spec(file: Path | None = None, *, env: Mapping[str, str] | None = None) -> Loaded:
+def load_spec(
+    file: Path | None = None,
+    variant: Variant | None = None,
+    *,
+    env: Mapping[str, str] | None = None,
+) -> Loaded:
     """Find the spec that is meant and load it against its workspace's root."""
     from dctl.spec import load
 
     path = find_spec(file)
-    return load(_shown(path), env=env, root=find_root(path.parent) or path.absolute().parent)
+    root = find_root(path.parent) or path.absolute().parent
+    return load(_shown(path), variant, env=env, root=root)
 
 
 def _shown(path: Path) -> Path:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from dctl.commands.options import variant
+
 if TYPE_CHECKING:
     from dctl.clients import Connection
 
@@ -26,4 +28,4 @@ def address_of(part: str, file: Path | None) -> str:
     """host:port of `part`; errors of the spec come before anything is asked."""
     from dctl.engine.cluster import open_cluster
 
-    return open_cluster(file).address(part)
+    return open_cluster(file, variant()).address(part)

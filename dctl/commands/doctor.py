@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from dctl.commands.options import output_option, spec_option
+from dctl.commands.options import output_option, spec_option, variant
 from dctl.errors import DctlError, ExitCode
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _cluster(file: Path | None) -> Iterator[Finding]:
     from dctl.engine.preflight import preflight
 
     try:
-        cluster = open_cluster(file)
+        cluster = open_cluster(file, variant())
         plan = cluster.plan()
         problems = preflight(plan, cluster.readers)
     except DctlError as error:

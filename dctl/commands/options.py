@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from dctl.spec.variant import Variant
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,21 +47,65 @@ class Position(click.IntRange):
 
 
 def spec_option(function: F) -> F:
-    """`-f/--file`: which cluster spec (default: the nearest draft.yaml's)."""
+    """`-f/--file`: which cluster spec (default: the nearest draft.yaml's); and its `variant`."""
     return click.option(
         "-f",
         "--file",
         "file",
         type=click.Path(path_type=Path),
         help="Cluster spec [default: the one that the nearest draft.yaml names].",
-    )(function)
+    )(_variant_options(function))
 
 
 def spec_option_long(function: F) -> F:
     """`--file` alone, for commands on which -f is follow."""
     return click.option("--file", "file", type=click.Path(path_type=Path), help="Cluster spec.")(
-        function
+        _variant_options(function)
     )
+
+
+class Word(click.ParamType[str]):
+    """The name of an environment or a profile: it becomes a part of a file's name, never a path."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", str(value), re.ASCII):
+            self.fail(f'"{value}" is no name: use letters, digits, "-" and "_"', param, ctx)
+        return str(value)
+
+
+def _variant_options(function: F) -> F:
+    """`-e/--env` and `--profile`. They are kept with the invocation, so that a command passes
+    `variant()` on and need not know them."""
+    for flags, name, envvar, help in (
+        (("--profile",), "profiles", "DCTL_PROFILE", "Also what is there only with this profile"),
+        (("-e", "--env"), "environments", "DCTL_ENV", "Merge cluster.NAME.yaml over the spec"),
+    ):
+        function = click.option(
+            *flags,
+            name,
+            type=Word(),
+            multiple=True,
+            envvar=envvar,
+            expose_value=False,
+            callback=_keep,
+            metavar="NAME",
+            help=f"{help}; may be repeated (also {envvar}).",
+        )(function)
+    return function
+
+
+def _keep(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> None:
+    ctx.meta[f"dctl.{param.name}"] = value
+
+
+def variant() -> Variant:
+    """What `-e` and `--profile` say in this invocation."""
+    from dctl.spec.variant import Variant
+
+    meta = click.get_current_context().meta
+    return Variant(meta.get("dctl.environments", ()), meta.get("dctl.profiles", ()))
 
 
 def output_option(*formats: str) -> Callable[[F], F]:

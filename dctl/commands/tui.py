@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from dctl.commands.options import spec_option
+from dctl.commands.options import spec_option, variant
 from dctl.errors import UsageError
 
 # The names of dctl/tui/views.py; a test holds them equal (importing it here would cost 0.3 s).
@@ -37,7 +37,7 @@ def command(file: Path | None, view: str, snapshot: Path | None) -> None:
     from dctl.tui.feeds import run_feeds
     from dctl.tui.store import Store
 
-    app = DraftApp(open_cluster(file), Store(), run_feeds, view=view)
+    app = DraftApp(open_cluster(file, variant()), Store(), run_feeds, view=view)
     if snapshot is None:
         app.run()
         return

@@ -22,6 +22,7 @@ from dctl.errors import NotFoundError, UnreachableError, WaitTimeoutError
 from dctl.hosts.base import Host, Kind, Observed, Probe, Reader, Resource, State
 from dctl.hosts.routes import INGRESS, RouteHost, RouteReader
 from dctl.spec import Loaded
+from dctl.spec.variant import Variant
 from dctl.workspace import load_spec
 
 _UP = (State.RUNNING, State.STARTING)
@@ -29,13 +30,15 @@ Verb = Literal["start", "stop", "restart"]
 _RUNNING = (Kind.PROCESS, Kind.CONTAINER)
 
 
-def open_cluster(file: Path | None = None, *, say: Say = lambda _: None) -> OpenCluster:
+def open_cluster(
+    file: Path | None = None, variant: Variant | None = None, *, say: Say = lambda _: None
+) -> OpenCluster:
     """Load and check the spec (`file`, else the nearest draft.yaml's) and get ready to look.
 
     `say` hears of long work, such as building images. Raises SpecError with every problem,
     NotFoundError without any spec. Touches nothing.
     """
-    loaded = load_spec(file)
+    loaded = load_spec(file, variant)
     loaded.refuse(unsupported(loaded.cluster))
     return OpenCluster(loaded, say)
 

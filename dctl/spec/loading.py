@@ -32,7 +32,6 @@ from dctl.spec.view import place_span
 from dctl.spec.workload import Part
 
 M = TypeVar("M", bound=Part)
-_PLAIN = Variant()
 _DONE = ("include", "inventory", "groups")  # what they bring is in its place by then
 
 
@@ -61,15 +60,17 @@ class Loaded:
 
 def load(
     path: Path,
+    variant: Variant | None = None,
     *,
     env: Mapping[str, str] | None = None,
     root: Path | None = None,
-    variant: Variant = _PLAIN,
 ) -> Loaded:
-    """Read the spec at `path`; `env` (default: ours) fills `${...}`, `root` is the workspace
-    (default: the spec's folder). Raises SpecError, and nothing else, for whatever is wrong."""
+    """Read the spec at `path`, or a `variant` of it; `env` (default: ours) fills `${...}`, `root`
+    is the workspace (default: the spec's folder). Raises SpecError, and nothing else, for whatever
+    is wrong."""
     env = os.environ if env is None else env
     root = path.parent if root is None else root
+    variant = variant or Variant()
     problems: list[Problem] = []
     files = Files(problems)
     tree = document(path, files, env, problems)

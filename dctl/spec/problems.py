@@ -57,7 +57,7 @@ class Problem:
         source, line, column, _ = self.span
         where = f"{source.name}:{line + 1}:{column + 1}: "
         inside = f"{format_path(self.path)}: " if self.path else ""
-        return "\n".join([_clean(where + inside + self.message), *_excerpt(self.span)])
+        return "\n".join([clean(where + inside + self.message), *_excerpt(self.span)])
 
 
 def add_new(problems: list[Problem], further: Iterable[Problem]) -> None:
@@ -93,7 +93,7 @@ def shorten(text: str, most: int = 40) -> str:
 
 
 def _excerpt(span: Span) -> list[str]:
-    line = _clean(span.source.line(span.line))
+    line = clean(span.source.line(span.line))
     column = min(span.column, len(line))
     if not line.strip():
         return []
@@ -105,7 +105,7 @@ def _excerpt(span: Span) -> list[str]:
     return [f"{number} | {shown.rstrip()}", f"{' ' * len(number)} | {caret}"]
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """No control character of somebody's file reaches the terminal; a tab is one column."""
     return "".join(c if c.isprintable() else " " if c == "\t" else "\ufffd" for c in text)
 

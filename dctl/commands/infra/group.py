@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dctl.commands.options import variant
 from dctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def opened(file: Path | None) -> OpenCluster:
     """The cluster of the spec that is meant; long work is told on stderr."""
     from dctl.engine.cluster import open_cluster
 
-    return open_cluster(file, say=lambda text: click.echo(text, err=True))
+    return open_cluster(file, variant(), say=lambda text: click.echo(text, err=True))
 
 
 def confirm(question: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from dctl.commands.config import escaped
+from dctl.render.spec import escaped
 from dctl.spec import load
 from tests.unit.dctl.spec.cases import BAD, ENV, GOOD, complaint, read
 
