@@ -33,9 +33,8 @@ class Files:
             source = self._source(path, named or Problem(Span(Source(str(path))), ""))
             if isinstance(source, Problem):
                 self._problems.append(source)
-                self._trees[key] = None
-            else:
-                self._trees[key] = parse(source, self._problems, self._budget, overlay=overlay)
+                return None  # each place that names it is told
+            self._trees[key] = parse(source, self._problems, self._budget, overlay=overlay)
         return self._trees[key]
 
     def _source(self, path: Path, named: Problem) -> Source | Problem:

@@ -56,8 +56,6 @@ def apply_groups(tree: Table, problems: list[Problem]) -> None:
         span, own = hosts[host]
         if isinstance(own, Table):
             hosts[host] = Entry(span, Table(own.span, merge(words, own, problems).entries))
-        elif isinstance(own, Scalar) and own.value is None:
-            hosts[host] = Entry(span, Table(span, words.entries))
     if given:
         tree.entries["hosts"] = Entry(tree.entries["hosts"].span, Table(tree.span, hosts))
 

@@ -54,12 +54,15 @@ def _no_reset(items: Items, problems: list[Problem], path: Path) -> None:
 
 
 def unite(one: Table, other: Table, problems: list[Problem], path: Path = ()) -> Table:
-    """Both hold, and neither wins: a key with two different values is a problem."""
+    """Both hold, and neither wins: a key with two different values is a problem. (The files' own
+    `x-...` keys mean nothing to each other.)"""
     united = Table(one.span, dict(one.entries))
     for key, entry in other.entries.items():
         first, place = united.entries.get(key), (*path, key)
         if first is None or _nothing(first.node):
             united.entries[key] = entry
+        elif not path and key.startswith("x-"):
+            continue
         elif isinstance(first.node, Table) and isinstance(entry.node, Table):
             node = unite(first.node, entry.node, problems, place)
             united.entries[key] = Entry(first.span, node)

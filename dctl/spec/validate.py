@@ -222,7 +222,7 @@ def _folders(view: View, workspace: pathlib.Path) -> Iterator[Problem]:
 
 def _outside(path: str) -> str:
     return (
-        "must be a path inside the workspace, relative to its root"
+        "must be a relative path that stays inside the workspace"
         if os.path.isabs(path) or ".." in pathlib.PurePath(path).parts
         else ""
     )

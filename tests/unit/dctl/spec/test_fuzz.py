@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from dctl.errors import SpecError
 from dctl.spec import load
 from dctl.spec.model import Cluster
+from dctl.spec.variant import Variant
 from tests.unit.dctl.spec.cases import ENV, GOOD, ROOT
 
 EVERYTHING = next(path for path in GOOD if path.stem == "everything").read_text()
@@ -37,17 +38,20 @@ _SPECS = st.fixed_dictionaries(
     {"apiVersion": st.just("draft/v1"), "kind": st.just("Cluster"), "name": st.just("shop")},
     optional={
         key: st.dictionaries(_KEYS, _VALUES, max_size=3)
-        for key in ("hosts", "core", "secrets", "infra", "services")
-    },
+        for key in ("hosts", "groups", "core", "secrets", "infra", "services")
+    }
+    | {"include": _VALUES, "inventory": _VALUES},
 )
 
 
-def survives(tmp_path: Path, content: bytes) -> None:
-    file = tmp_path / "cluster.yaml"
-    file.write_bytes(content)
+def survives(tmp_path: Path, content: bytes, *, overlay: bool = False) -> None:
+    (tmp_path / "cluster.yaml").write_text(EVERYTHING)
+    variant = Variant(("fuzz",) if overlay else ())
+    (tmp_path / f"cluster{'.fuzz' if overlay else ''}.yaml").write_bytes(content)
     problems: tuple[str, ...] = ()
     try:
-        assert isinstance(load(file, env=ENV, root=ROOT / "good").cluster, Cluster)
+        loaded = load(tmp_path / "cluster.yaml", variant, env=ENV, root=ROOT / "good")
+        assert isinstance(loaded.cluster, Cluster)
     except SpecError as error:
         problems = error.problems or ("an error without a problem",)
     for problem in problems:
@@ -85,6 +89,21 @@ def test_a_spec_with_any_values(tmp_path: Path, spec: dict[str, Any]) -> None:
     except Exception:  # noqa: BLE001  ruamel cannot write every value that Hypothesis invents
         return
     survives(tmp_path, text.getvalue().encode("utf-8", "surrogatepass"))
+
+
+@FUZZ
+@given(_SPECS, st.sampled_from(["", "!reset ", "!override "]), st.integers(0, 20))
+def test_an_overlay_with_any_values(
+    tmp_path: Path, spec: dict[str, Any], tag: str, where: int
+) -> None:
+    text = io.StringIO()
+    try:
+        YAML().dump(spec, text)
+    except Exception:  # noqa: BLE001  ruamel cannot write every value that Hypothesis invents
+        return
+    before, colon, after = text.getvalue().partition(": " if where % 2 else ":\n")
+    content = before + (f": {tag}" if where % 2 else f": {tag}\n") * bool(colon) + after
+    survives(tmp_path, content.encode("utf-8", "surrogatepass"), overlay=True)
 
 
 @pytest.mark.parametrize(
