@@ -44,6 +44,8 @@ def unsupported(cluster: Cluster) -> Iterator[tuple[Path, str]]:
     for name, host in cluster.hosts.items():
         if host.ssh:
             yield ("hosts", name, "ssh"), "only this machine can be a host as yet"
+        if host.variables:
+            yield ("hosts", name, "variables"), "not as yet"
     yield from _runtimes(cluster)
     nats = cluster.core.nats
     if nats is not False and nats.replicas > 1:

@@ -1,6 +1,12 @@
-"""The cluster spec: one YAML file to one typed value, or every problem with its position.
+"""The cluster spec: its YAML files to one typed value, or every problem with its position.
 
-loading.py     the way in: file -> tree -> model + rules -> Loaded
+loading.py     the way in: files -> one tree -> model + rules -> Loaded
+variant.py     which variant: the overlays of environments, and profiles
+files.py       reads each file once, all within one budget
+include.py     a file and what it includes as one tree; where the paths in it start
+layers.py      how trees become one: overlays win, included files must agree
+inventory.py   hosts and groups from files;  profiles.py  what is there only when asked for
+placement.py   which hosts a selector means
 model.py       the typed spec; its parts in workload.py and core.py, its scalars in types.py
 tree.py        YAML to a tree with positions; bombs, tags and duplicate keys are refused there
 interpolate.py ${VAR} in values
