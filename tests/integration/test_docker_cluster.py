@@ -13,6 +13,8 @@ import pytest
 from tests.support.base_image import base_image
 from tests.support.clusters import Cluster
 
+# The first test of a machine makes the base image, and the first apply all images on it.
+pytestmark = pytest.mark.timeout(900)
 CORE = ("nats-1", "blueprint-1", "catalyst-1", "fuse-1", "envoy-1")
 
 
@@ -25,7 +27,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     cluster.extra = f"runtime: docker\nimages: {{base: {base}}}\n"
     cluster.write()
     try:
-        cluster.dctl("infra", "apply", "-y", timeout=110)
+        cluster.dctl("infra", "apply", "-y", timeout=600)
         yield cluster
     finally:
         cluster.close()
