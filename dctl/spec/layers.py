@@ -25,8 +25,9 @@ def merge(base: Table, over: Table, problems: list[Problem], path: Path = ()) ->
             merged.entries.pop(key, None)
             continue
         node = _over(first.node if first else None, entry.node, problems, place)
-        keeps = first is not None and isinstance(node, Table) and isinstance(first.node, Table)
-        merged.entries[key] = Entry(first.span if first and keeps else entry.span, node)
+        grown = first and isinstance(first.node, Table) and isinstance(node, Table)
+        kept = first if grown and entry.node.tag != OVERRIDE else None
+        merged.entries[key] = Entry((kept or entry).span, node)
     return merged
 
 

@@ -50,6 +50,12 @@ def test_an_overlay_is_bounded_with_the_rest(tmp_path: Path) -> None:
     assert "unfolds" in problem
 
 
+def test_the_name_of_an_included_file_is_interpolated_once(tmp_path: Path) -> None:
+    part = {"${A}": "services: {one: {command: a}}\n"}
+    spec = write(tmp_path, cluster=f"{HEAD}include: $${{A}}.yaml\n", **part)
+    assert list(load(spec, env={}).cluster.services) == ["one"]
+
+
 def test_a_spec_has_at_most_a_hundred_files(tmp_path: Path) -> None:
     names = [f"part{number}" for number in range(100)]
     items = "".join(f"  - {name}.yaml\n" for name in names)
