@@ -150,9 +150,13 @@ def _generator(behavior: Behavior, method: str) -> Behavior:
         try:
             yield from behavior(request, context)
         except BaseException as error:
-            if failure := _failure(method, began, error):
-                context.abort(*failure)
-            raise
+            failure = _failure(method, began, error)
+            if failure is None:
+                raise
+            # Not abort: from a generator in a thread, gRPC 1.85 now and then never ends the call.
+            context.set_code(failure[0])
+            context.set_details(failure[1])
+            return
         _done(method, "OK", began)
 
     return call
