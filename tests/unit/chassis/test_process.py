@@ -114,7 +114,8 @@ def test_a_signal_during_the_start_ends_it_too(tmp_path: Path) -> None:
 @app.on_start
 async def forever():
     say("starting")
-    await asyncio.Event().wait()
+    try: await asyncio.Event().wait()
+    finally: say("gave up")
 app.on_stop(say_stop)
 app.run()
 """
@@ -122,7 +123,7 @@ app.run()
         shop.await_word("starting")
         shop.signal()
         assert shop.end() == 0
-        assert shop.out == ["starting", "on_stop"]
+        assert shop.out == ["starting", "gave up", "on_stop"]
 
 
 def test_a_runner_that_fails_ends_the_process_with_1(tmp_path: Path) -> None:
