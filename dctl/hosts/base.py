@@ -162,6 +162,24 @@ class PortOwner:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who has the lock of a cluster: `since` in seconds since the epoch, `silent` for how many
+    seconds nothing was heard of them. `pid` 0 when it is not known."""
+
+    name: str
+    pid: int
+    since: float
+    silent: float
+
+
+class Lease(Protocol):
+    """The lock while one has it."""
+
+    def lost(self) -> str:
+        """Why the lock is no longer ours, in one sentence; "" while it is."""
+
+
 class Reader(Protocol):
     """The looking face of a host. Nothing reachable from here changes anything."""
 
@@ -209,14 +227,33 @@ class Host(Reader, Protocol):
     def keep_secret(self, name: str) -> None:
         """Make a random secret of that name, once, in a file that only its owner reads."""
 
-    def lock(self, holder: str) -> AbstractContextManager[None]:
-        """The cluster's apply lock; raises LockedError that names the holder and since when."""
+    def execute(self, name: str, argv: Sequence[str]) -> int:
+        """Run a command beside `name`, in its environment and folder, on the terminal or the pipes
+        that dctl itself has; returns its exit code, 128 + n when signal n ended it."""
+
+    def lock(self, holder: str) -> AbstractContextManager[Lease]:
+        """The cluster's apply lock; raises LockedError that names the holder and since when.
+
+        It is free when its holder is dead, or has been silent for too long."""
+
+    def holder(self) -> Holder | None:
+        """Who has the lock now."""
+
+    def break_lock(self) -> None:
+        """Take the lock from whoever has it; their lease tells them before their next step."""
 
     def record(self, entry: Mapping[str, Json]) -> None:
         """Append one entry to the cluster's journal, durably."""
 
     def journal(self) -> Sequence[Mapping[str, Json]]:
-        """The entries of the journal, oldest first."""
+        """The entries of the journal, oldest first. Very old ones may be gone."""
+
+    def keep_release(self, release: Mapping[str, Json]) -> None:
+        """Keep what the cluster was asked for when it last was well, durably, under its "id" (a
+        number). The oldest go when there are many."""
+
+    def releases(self) -> Sequence[Mapping[str, Json]]:
+        """What was kept, oldest first."""
 
     def down(self) -> None:
         """Stop everything and whatever supervises it; data and what was asked stay."""

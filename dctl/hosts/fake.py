@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -16,8 +17,10 @@ from dctl.errors import DctlError, LockedError, NotFoundError
 from dctl.hosts.base import (
     Check,
     Endpoint,
+    Holder,
     Json,
     Kind,
+    Lease,
     Observed,
     PortOwner,
     Probe,
@@ -37,11 +40,13 @@ class FakeHost:
         self.crashing: set[str] = set()  # names that end right after every start
         self.ill: set[str] = set()  # check targets that answer badly
         self.secrets: set[str] = set()
+        self.exits: dict[str, int] = {}  # name -> what a command beside it ends with
         self._cluster = cluster
         self._things: dict[str, Observed] = {}
         self._journal: list[Mapping[str, Json]] = []
+        self._releases: list[Mapping[str, Json]] = []
         self._lock = threading.Lock()
-        self._holder = ""
+        self._lease: _Lease | None = None
         self._next_port = 40_000
 
     # Looking
@@ -101,21 +106,44 @@ class FakeHost:
     def keep_secret(self, name: str) -> None:
         self.secrets.add(name)
 
+    def execute(self, name: str, argv: Sequence[str]) -> int:
+        if name not in self._things:
+            raise NotFoundError(f"{name} is not on {self.name}")
+        self.calls.append(f"execute {name} {' '.join(argv)}")
+        return self.exits.get(name, 0)
+
     @contextmanager
-    def lock(self, holder: str) -> Iterator[None]:
-        if not self._lock.acquire(blocking=False):
-            raise LockedError(f"{self._holder} is applying to cluster {self._cluster}")
-        self._holder = holder
+    def lock(self, holder: str) -> Iterator[Lease]:
+        with self._lock:
+            if self._lease:
+                raise LockedError(
+                    f"{self._lease.holder.name} is applying to cluster {self._cluster}"
+                )
+            lease = self._lease = _Lease(Holder(holder, 0, time.time(), 0.0))
         try:
-            yield
+            yield lease
         finally:
-            self._lock.release()
+            if self._lease is lease:
+                self._lease = None
+
+    def holder(self) -> Holder | None:
+        return self._lease.holder if self._lease else None
+
+    def break_lock(self) -> None:
+        if self._lease:
+            self._lease.taken, self._lease = True, None
 
     def record(self, entry: Mapping[str, Json]) -> None:
         self._journal.append(dict(entry))
 
     def journal(self) -> Sequence[Mapping[str, Json]]:
         return list(self._journal)
+
+    def keep_release(self, release: Mapping[str, Json]) -> None:
+        self._releases.append(dict(release))
+
+    def releases(self) -> Sequence[Mapping[str, Json]]:
+        return list(self._releases)
 
     def down(self) -> None:
         for name, seen in self._things.items():
@@ -125,6 +153,7 @@ class FakeHost:
         self._things.clear()
         if full:
             self._journal.clear()
+            self._releases.clear()
 
     # For tests: what happens behind dctl's back
 
@@ -148,3 +177,12 @@ class FakeHost:
         self.calls.append(f"{verb} {name}")
         if name in self.broken:
             raise DctlError(self.broken[name])
+
+
+class _Lease:
+    def __init__(self, holder: Holder) -> None:
+        self.holder = holder
+        self.taken = False
+
+    def lost(self) -> str:
+        return "its lock was taken away" if self.taken else ""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 
 from dctl.errors import NotFoundError
-from dctl.hosts.base import Check, Endpoint, Json, PortOwner, Probe
+from dctl.hosts.base import Check, Endpoint, Holder, Json, Lease, PortOwner, Probe
 
 
 class PassiveReader:
@@ -38,14 +38,33 @@ class PassiveHost(PassiveReader):
 
     def keep_secret(self, name: str) -> None: ...
 
-    def lock(self, holder: str) -> AbstractContextManager[None]:
-        return nullcontext()
+    def execute(self, name: str, argv: Sequence[str]) -> int:
+        raise NotFoundError(f"{name} runs nothing")
+
+    @contextmanager
+    def lock(self, holder: str) -> Iterator[Lease]:
+        yield _Nothing()
+
+    def holder(self) -> Holder | None:
+        return None
+
+    def break_lock(self) -> None: ...
 
     def record(self, entry: Mapping[str, Json]) -> None: ...
 
     def journal(self) -> Sequence[Mapping[str, Json]]:
         return ()
 
+    def keep_release(self, release: Mapping[str, Json]) -> None: ...
+
+    def releases(self) -> Sequence[Mapping[str, Json]]:
+        return ()
+
     def down(self) -> None: ...
 
     def clean(self, *, full: bool) -> None: ...
+
+
+class _Nothing:
+    def lost(self) -> str:
+        return ""

@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 
 from dctl.errors import DctlError, ForeignError
-from dctl.hosts.base import Endpoint, Json, Resource, State
+from dctl.hosts.base import Endpoint, Holder, Json, Lease, Resource, State
+from dctl.hosts.docker.attach import attach
 from dctl.hosts.docker.body import body
 from dctl.hosts.docker.deliver import deliver
 from dctl.hosts.docker.naming import (
@@ -136,8 +137,24 @@ class DockerHost(DockerReader):
     def keep_secret(self, name: str) -> None:
         self._keeping.keep_secret(name)
 
-    def lock(self, holder: str) -> AbstractContextManager[None]:
+    def execute(self, name: str, argv: Sequence[str]) -> int:
+        current = self._current(name)
+        if not current.alive:
+            raise DctlError(
+                f"the container of {name} on {self.name} does not run",
+                hint=f"dctl infra start {name}",
+            )
+        return attach(current.id, argv)
+
+    def lock(self, holder: str) -> AbstractContextManager[Lease]:
         return self._keeping.lock(holder)
+
+    def holder(self) -> Holder | None:
+        return self._keeping.holder()
+
+    @translated
+    def break_lock(self) -> None:
+        self._keeping.break_lock()
 
     @translated
     def record(self, entry: Mapping[str, Json]) -> None:
@@ -145,6 +162,13 @@ class DockerHost(DockerReader):
 
     def journal(self) -> Sequence[Mapping[str, Json]]:
         return self._keeping.journal()
+
+    @translated
+    def keep_release(self, release: Mapping[str, Json]) -> None:
+        self._keeping.keep_release(release)
+
+    def releases(self) -> Sequence[Mapping[str, Json]]:
+        return self._keeping.releases()
 
     @translated
     def down(self) -> None:

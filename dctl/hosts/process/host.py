@@ -7,13 +7,16 @@ runs says itself (in its run record) with what it was started.
 from __future__ import annotations
 
 import functools
+import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from dctl.errors import DctlError, NotFoundError
-from dctl.hosts.base import Json, Resource
+from dctl.hosts.attached import run_attached
+from dctl.hosts.base import Holder, Json, Lease, Resource
 from dctl.hosts.order import waves
+from dctl.hosts.process.launch import environment
 from dctl.hosts.process.reader import ProcessReader
 from dctl.hosts.process.records import Manifest, completed
 from dctl.hosts.process.spec import ProcessSpec
@@ -88,8 +91,24 @@ class ProcessHost(ProcessReader):
     def keep_secret(self, name: str) -> None:
         self._keeping.keep_secret(name)
 
-    def lock(self, holder: str) -> AbstractContextManager[None]:
+    def execute(self, name: str, argv: Sequence[str]) -> int:
+        seen = next((o for o in self.observe() if o.name == name), None)
+        if seen is None or seen.spec is None:
+            raise NotFoundError(f"{name} is not on {self.name}", hint="dctl infra status")
+        env = {**environment(os.environ), **seen.spec["env"]}
+        if terminal := os.environ.get("TERM"):
+            env.setdefault("TERM", terminal)
+        return run_attached(argv, env=env, cwd=seen.spec["cwd"] or str(self._layout.data(name)))
+
+    def lock(self, holder: str) -> AbstractContextManager[Lease]:
         return self._keeping.lock(holder)
+
+    def holder(self) -> Holder | None:
+        return self._keeping.holder()
+
+    @translated
+    def break_lock(self) -> None:
+        self._keeping.break_lock()
 
     @translated
     def record(self, entry: Mapping[str, Json]) -> None:
@@ -97,6 +116,13 @@ class ProcessHost(ProcessReader):
 
     def journal(self) -> Sequence[Mapping[str, Json]]:
         return self._keeping.journal()
+
+    @translated
+    def keep_release(self, release: Mapping[str, Json]) -> None:
+        self._keeping.keep_release(release)
+
+    def releases(self) -> Sequence[Mapping[str, Json]]:
+        return self._keeping.releases()
 
     @translated
     def down(self) -> None:

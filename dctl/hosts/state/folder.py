@@ -26,6 +26,7 @@ class StateFolder:
         self.owner = state / "workspace.json"
         self.lock = state / "lock"
         self.journal = state / "journal.jsonl"
+        self.releases = state / "releases"
 
     def secret(self, name: str) -> Path:
         return self.state / "secrets" / name

@@ -12,6 +12,8 @@ from dctl.hosts.base import Json
 
 _log = logging.getLogger(__name__)
 
+_LARGEST = 1 << 20  # bytes: some thousand entries; when there are more, the older half goes
+
 
 def append(path: Path, entry: Mapping[str, Json]) -> None:
     """Add one entry."""
@@ -25,6 +27,19 @@ def append(path: Path, entry: Mapping[str, Json]) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+    if size + len(line) > _LARGEST:
+        _forget_half(path)
+
+
+def _forget_half(path: Path) -> None:
+    half = path.read_bytes()[-_LARGEST // 2 :]
+    draft = path.with_name(f".{path.name}.new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(half[half.index(b"\n") + 1 :])
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(draft, path)
 
 
 def entries(path: Path) -> list[Mapping[str, Json]]:

@@ -1,4 +1,5 @@
-"""What a host writes down of a cluster: whose it is, its lock, its journal, its secrets."""
+"""What a host writes down of a cluster: whose it is, its lock, its journal, its releases, its
+secrets."""
 
 from __future__ import annotations
 
@@ -8,12 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dctl.hosts.base import Json
-from dctl.hosts.state import journal
+from dctl.hosts.base import Holder, Json, Lease
+from dctl.hosts.state import journal, lock
 from dctl.hosts.state.files import private_folder, read_json, write_json, write_whole
 from dctl.hosts.state.folder import StateFolder
-from dctl.hosts.state.lock import exclusive
 from dctl.hosts.state.owner import Owner
+
+_RELEASES = 10  # that are kept; each holds all files of a spec
 
 
 class Keeping:
@@ -40,11 +42,20 @@ class Keeping:
             write_whole(path, secrets.token_urlsafe(32))
 
     @contextmanager
-    def lock(self, holder: str) -> Iterator[None]:
+    def lock(self, holder: str) -> Iterator[Lease]:
         """The cluster's apply lock; LockedError names who has it already."""
         self.claim()
-        with exclusive(self._folder.lock, holder, self._owner.cluster):
-            yield
+        with lock.exclusive(self._folder.lock, holder, self._owner.cluster) as lease:
+            yield lease
+
+    def holder(self) -> Holder | None:
+        """Who has the lock now."""
+        return lock.holder(self._folder.lock)
+
+    def break_lock(self) -> None:
+        """Take it from whoever has it."""
+        self._owner.refuse_another_checkout()
+        lock.release(self._folder.lock)
 
     def record(self, entry: Mapping[str, Json]) -> None:
         """Append one entry to the journal, durably."""
@@ -54,6 +65,22 @@ class Keeping:
     def journal(self) -> Sequence[Mapping[str, Json]]:
         """The entries of the journal, oldest first."""
         return journal.entries(self._folder.journal)
+
+    def keep_release(self, release: Mapping[str, Json]) -> None:
+        """Keep it under its number; the oldest go when there are many."""
+        self.claim()
+        private_folder(self._folder.releases)
+        write_json(self._folder.releases / f"{release['id']:08}.json", release)
+        for old in self._release_files()[:-_RELEASES]:
+            old.unlink(missing_ok=True)
+
+    def releases(self) -> Sequence[Mapping[str, Json]]:
+        """What was kept, oldest first."""
+        found = (read_json(path) for path in self._release_files())
+        return [release for release in found if release]
+
+    def _release_files(self) -> list[Path]:
+        return sorted(self._folder.releases.glob("[0-9]*.json"))
 
     def forget(self) -> None:
         """Remove the state folder with all that any runtime keeps there."""
