@@ -140,7 +140,7 @@ class FakeHost:
         return list(self._journal)
 
     def keep_release(self, release: Mapping[str, Json]) -> None:
-        self._releases.append(dict(release))
+        self._releases = [*self._releases, dict(release)][-10:]
 
     def releases(self) -> Sequence[Mapping[str, Json]]:
         return list(self._releases)

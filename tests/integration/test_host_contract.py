@@ -188,6 +188,43 @@ def test_the_lock_is_free_again_after_a_failure(host: Host) -> None:
         pass
 
 
+def test_who_has_the_lock_is_told_and_it_can_be_taken_away(host: Host) -> None:
+    assert host.holder() is None
+    with host.lock("ann@laptop") as ann:
+        held = host.holder()
+        assert held is not None
+        assert held.name == "ann@laptop"
+        host.break_lock()
+        assert ann.lost()
+        with host.lock("bob@laptop") as bob:
+            assert not bob.lost()
+    assert host.holder() is None
+    host.break_lock()
+
+
+def test_the_newest_releases_are_kept_in_order(host: Host) -> None:
+    assert list(host.releases()) == []
+    for number in range(1, 13):
+        host.keep_release({"id": number, "resources": []})
+    kept = [release["id"] for release in host.releases()]
+    assert kept == list(range(3, 13))
+
+
+def test_a_command_beside_a_thing_has_its_environment_and_its_exit_code_is_passed_on(
+    host: Host, resource: Ask
+) -> None:
+    if isinstance(host, FakeHost):
+        host.exits["a-1"] = 7
+    host.ensure(resource(color="red"))
+    await_state(host, State.RUNNING)
+    assert host.execute("a-1", ["sh", "-c", 'test "$COLOR" = red && exit 7']) == 7
+
+
+def test_a_command_beside_nothing_says_so(host: Host) -> None:
+    with pytest.raises(NotFoundError, match="a-1"):
+        host.execute("a-1", ["true"])
+
+
 def test_the_journal_keeps_every_entry_in_order(host: Host) -> None:
     for number in range(3):
         host.record({"number": number})
