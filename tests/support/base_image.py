@@ -23,15 +23,20 @@ _CACHE = "var/cache/apt/archives"
 
 def base_image() -> str:
     """The name of the base on this machine's engine; skips the test where there can be none."""
+    return debian_image(_PACKAGES)
+
+
+def debian_image(packages: str) -> str:
+    """A Debian root with `packages` (with commas between them), made on the first call."""
     if missing := _why_not():
         pytest.skip(missing)
     suite = _suite()
-    recipe = repr((suite, _PACKAGES, _USELESS, _CACHE)).encode()
+    recipe = repr((suite, packages, _USELESS, _CACHE)).encode()
     name = f"draft-test/base:{hashlib.sha256(recipe).hexdigest()[:12]}"
     with open(Path(tempfile.gettempdir()) / "draft-test-base.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not has_image(name):
-            _make(name, suite)
+            _make(name, suite, packages)
     return name
 
 
@@ -59,12 +64,12 @@ def _suite() -> str:
     return own or _SUITE
 
 
-def _make(name: str, suite: str) -> None:
+def _make(name: str, suite: str, packages: str) -> None:
     with tempfile.TemporaryDirectory(prefix="draft-base-") as folder:
         root = Path(folder, "root")
         # In a mount namespace of its own, nothing stays mounted if this is killed.
         command = ["unshare", "--mount", "debootstrap", "--variant=minbase"]
-        command += [f"--include={_PACKAGES}", suite, str(root), *mirrors(suite)[:1]]
+        command += [f"--include={packages}", suite, str(root), *mirrors(suite)[:1]]
         done = subprocess.run(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
         )
