@@ -29,7 +29,7 @@ def failure(kind: str, way: Way, said: str = "", *, known: str = "", shown: str 
             return UnreachableError(
                 f"the host key of {where} has changed: it was accepted as {known or 'another'},"
                 f" and is now {shown}; either the machine was made anew, or somebody is in between",
-                hint=f"if it was made anew: dctl host remove {name}, then dctl host add {name} {at}",
+                hint=f"if it was made anew: dctl host remove {name}; dctl host add {name} {at}",
             )
         case "unknown-key":
             return UnreachableError(
@@ -75,12 +75,14 @@ _WORDS = (
 )
 
 
-def of_ssh(said: str, way: Way) -> DctlError:
-    """The error for what the ssh command printed when it failed."""
+def of_ssh(said: str, way: Way, known: str = "") -> DctlError:
+    """The error for what the ssh command printed when it failed; `known` is the fingerprint of the
+    key that was accepted."""
     lines = [line for line in said.splitlines() if line.strip()]
     last = lines[-1].strip() if lines else "ssh gave no reason"
     for pattern, kind in _WORDS:
         if re.search(pattern, said):
-            shown = re.search(r"SHA256:\S+", said)
-            return failure(kind, way, last, shown=shown[0].rstrip(".") if shown else "another key")
+            shown = re.search(r"SHA256:[\w+/]+", said)
+            new = shown[0] if shown else "another key"
+            return failure(kind, way, last, known=known, shown=new)
     return failure(FAILED, way, last)

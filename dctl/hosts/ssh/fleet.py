@@ -155,7 +155,7 @@ class Fleet:
         way = self._usable(host)
         with self._starting:
             if host not in self._tunnels:
-                self._tunnels[host] = Tunnel(way, config)
+                self._tunnels[host] = Tunnel(way, config, self.known)
             return self._tunnels[host]
 
     def close(self) -> None:

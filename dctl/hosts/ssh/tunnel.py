@@ -10,13 +10,15 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
+from dctl.errors import DctlError
 from dctl.hosts import ports
 from dctl.hosts.base import Endpoint
 from dctl.hosts.ssh.config import Way, program
 from dctl.hosts.ssh.failures import failure, of_ssh
+from dctl.hosts.ssh.known import KnownHosts
 
 _LOOK = 0.01  # seconds between two looks
 _PATIENCE = 30.0
@@ -26,8 +28,8 @@ _TRIES = 5
 class Tunnel:
     """The way to one machine, opened when it is first needed."""
 
-    def __init__(self, way: Way, config: Path) -> None:
-        self._way, self._config = way, config
+    def __init__(self, way: Way, config: Path, known: KnownHosts) -> None:
+        self._way, self._config, self._known = way, config, known
         self._opening = threading.RLock()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._master: subprocess.Popen[bytes] | None = None
@@ -64,13 +66,14 @@ class Tunnel:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        assert child.stdout is not None and child.stderr is not None
+        assert child.stdout is not None
+        assert child.stderr is not None
         try:
             for line in child.stdout:
                 yield line.rstrip(b"\r\n").decode(errors="replace")
             said = child.stderr.read().decode(errors="replace")
             if child.wait() == 255:
-                raise of_ssh(said, self._way)
+                raise self._failure(said)
         finally:
             _end(child)
 
@@ -100,7 +103,7 @@ class Tunnel:
             host = f"[{there.host}]" if ":" in there.host else there.host
             try:
                 self._control("forward", f"{here.host}:{here.port}:{host}:{there.port}")
-            except Exception:
+            except DctlError:
                 if attempt == _TRIES - 1:
                     raise
                 continue  # somebody was faster to take the port here
@@ -118,7 +121,11 @@ class Tunnel:
             check=False,
         )
         if done.returncode:
-            raise of_ssh(done.stderr, self._way)
+            raise self._failure(done.stderr)
+
+    def _failure(self, said: str) -> DctlError:
+        accepted = self._known.at(self._way.place)
+        return of_ssh(said, self._way, accepted.fingerprint if accepted else "")
 
     def _open(self) -> Path:
         """The folder of the control socket, with the connection up."""
@@ -143,7 +150,7 @@ class Tunnel:
             if self._master.poll() is not None:
                 said = errors.read_text(errors="replace")
                 self.close()
-                raise of_ssh(said, self._way)
+                raise self._failure(said)
             if time.monotonic() > deadline:
                 self.close()
                 raise failure("timeout", self._way, f"no connection within {_PATIENCE:g}s")
@@ -161,10 +168,3 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
-
-
-def words(argv: Sequence[str]) -> str:
-    """A command line for the shell there."""
-    import shlex
-
-    return shlex.join(argv)

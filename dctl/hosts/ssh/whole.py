@@ -38,10 +38,8 @@ def write() -> None:
         if not os.path.isdir(folder):
             os.makedirs(folder, 0o755)
         draft = path + ".draft-new"
-        try:
+        if os.path.lexists(draft):
             os.unlink(draft)
-        except FileNotFoundError:
-            pass
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as out:
             if os.geteuid() == 0:

@@ -44,7 +44,7 @@ _SESSIONS = 6
 _BLOCK = 32 * 1024
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """A failure of a known kind; more is said in words and fingerprints."""
 
     def __init__(self, kind: str, said: str = "", **more: str) -> None:
@@ -57,7 +57,7 @@ class Refusal(Exception):
 
 def _no_password(*_: Any) -> str:
     """pyinfra would ask, and wait for ever."""
-    raise Refusal("sudo")
+    raise RefusalError("sudo")
 
 
 class Machine:
@@ -109,11 +109,11 @@ class Machine:
             raise _refusal(error) from error
         except TimeoutError as error:
             self.cut()
-            raise Refusal("timeout", "it takes connections, and says nothing") from error
+            raise RefusalError("timeout", "it takes connections, and says nothing") from error
         self.host.state.activate_host(self.host)
 
 
-def _refusal(error: BaseException) -> Refusal:
+def _refusal(error: BaseException) -> RefusalError:
     """Why there is no connection, from the errors under the one that pyinfra made of them."""
     chain: list[BaseException] = []
     step: BaseException | None = error
@@ -122,30 +122,30 @@ def _refusal(error: BaseException) -> Refusal:
         step = step.__cause__ or step.__context__
     for found in chain:
         if isinstance(found, BadHostKeyException):
-            return Refusal(
+            return RefusalError(
                 "changed-key",
                 known=fingerprint(found.expected_key.get_base64()),
                 shown=fingerprint(found.key.get_base64()),
             )
         if isinstance(found, PasswordRequiredException):
-            return Refusal("denied", "the key is encrypted")
+            return RefusalError("denied", "the key is encrypted")
         if isinstance(found, AuthenticationException):
-            return Refusal("denied")
+            return RefusalError("denied")
         if isinstance(found, socket.gaierror):
-            return Refusal("name")
+            return RefusalError("name")
         if isinstance(found, TimeoutError):
-            return Refusal("timeout", "no connection")
+            return RefusalError("timeout", "no connection")
         if isinstance(found, NoValidConnectionsError | ConnectionRefusedError):
-            return Refusal("refused", "nothing listens there")
+            return RefusalError("refused", "nothing listens there")
     words = " ".join(str(found) for found in chain)
     if "No host key for" in words:
-        return Refusal("unknown-key")
+        return RefusalError("unknown-key")
     if "banner" in words or "imeout" in words or "timed out" in words:
-        return Refusal("timeout", "it takes the connection, and says nothing")
+        return RefusalError("timeout", "it takes the connection, and says nothing")
     if "No authentication methods" in words:
-        return Refusal("denied")
+        return RefusalError("denied")
     said = str(chain[-1]) or type(chain[-1]).__name__
-    return Refusal("refused", said)
+    return RefusalError("refused", said)
 
 
 class Fleet:
@@ -180,7 +180,7 @@ class Fleet:
                 if job["do"] == "run":
                     return {"id": job["id"], **self._run(machine, job)}
                 return {"id": job["id"], "steps": self._operate(machine, job)}
-        except Refusal as refusal:
+        except RefusalError as refusal:
             error = refusal.to_json()
         except TimeoutError:
             machine.cut()
@@ -207,9 +207,9 @@ class Fleet:
             finally:
                 channel.close()
         if sudo and code and "a password is required" in said:
-            raise Refusal("sudo")
+            raise RefusalError("sudo")
         if code == -1:
-            raise Refusal("cut", f"while {job['what']}")
+            raise RefusalError("cut", f"while {job['what']}")
         return {"code": code, "out": output.decode(errors="replace"), "err": said}
 
     def _operate(self, machine: Machine, job: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -248,7 +248,7 @@ class Fleet:
             meta = state.ops[host][error.args[0]].operation_meta
             lines = [line for line in (meta.stderr or meta.stdout or "").splitlines() if line]
             if any("a password is required" in line for line in lines):
-                raise Refusal("sudo") from error
+                raise RefusalError("sudo") from error
             return {"id": step["id"], "changed": True, "error": "\n".join(lines[-20:])}
         changed = {"id": step["id"], "changed": bool(commands)}
         return changed | {"commands": [str(command) for command in commands]}
