@@ -64,17 +64,19 @@ class Failure:
 @dataclass(frozen=True, slots=True)
 class Result:
     """What an apply did. Only steps that changed something are listed as done or not done;
-    `restored` are those of them that run again as before, since their service's rollout failed."""
+    `restored` are those of them that run again as before, since their service's rollout failed.
+    `halted` tells why nothing more was begun, when that was not for a failure."""
 
     done: tuple[Step, ...]
     failures: tuple[Failure, ...]
     not_done: tuple[Step, ...]
     restored: tuple[Step, ...] = ()
     interrupted: bool = False
+    halted: str = ""
 
     @property
     def ok(self) -> bool:
-        return not self.failures and not self.interrupted
+        return not (self.failures or self.interrupted or self.halted)
 
     def to_json(self) -> dict[str, Any]:
         """The shape in the journal."""
@@ -84,28 +86,36 @@ class Result:
             "not_done": [step.name for step in self.not_done],
             "restored": [step.name for step in self.restored],
             "interrupted": self.interrupted,
+            "halted": self.halted,
         }
 
 
 def apply(
-    plan: Plan, hosts: Mapping[str, Host], *, on_event: Callable[[Event], None] = lambda _: None
+    plan: Plan,
+    hosts: Mapping[str, Host],
+    *,
+    on_event: Callable[[Event], None] = lambda _: None,
+    halt: Callable[[], str] = lambda: "",
 ) -> Result:
     """Carry out every change of `plan` and wait until all of its resources are healthy.
 
     A service whose rollout fails is put back to what it ran before. The caller holds the cluster's
-    lock. Ctrl-C ends it between two steps. Never raises for what a host could not do: that is in
-    the result.
+    lock. Ctrl-C ends it between two steps, and so does `halt` as soon as it gives a reason. Never
+    raises for what a host could not do: that is in the result.
     """
-    result = _Run(plan, hosts, on_event).run()
-    failed = [failure.step for failure in result.failures]
-    if result.interrupted or not (undo := undoing(plan.steps, (*result.done, *failed), failed)):
+    result = _Run(plan, hosts, on_event, halt).run()
+    if result.interrupted or result.halted:
         return result
-    undone = _Run(Plan(plan.cluster, undo), hosts, on_event).run()
+    failed = [failure.step for failure in result.failures]
+    if not (undo := undoing(plan.steps, (*result.done, *failed), failed)):
+        return result
+    undone = _Run(Plan(plan.cluster, undo), hosts, on_event, halt).run()
     return dataclasses.replace(
         result,
         restored=tuple(step for step in undone.done if step.role is Role.PART),
         failures=(*result.failures, *undone.failures),
         interrupted=undone.interrupted,
+        halted=undone.halted,
     )
 
 
@@ -134,19 +144,26 @@ class _Job:
 
 class _Run:
     def __init__(
-        self, plan: Plan, hosts: Mapping[str, Host], on_event: Callable[[Event], None]
+        self,
+        plan: Plan,
+        hosts: Mapping[str, Host],
+        on_event: Callable[[Event], None],
+        halt: Callable[[], str],
     ) -> None:
         self.hosts = hosts
         self.on_event = on_event
+        self.halt = halt
         self.jobs = [_Job(step) for step in plan.steps]
         self.stopping = False
         _link(self.jobs)
 
     def run(self) -> Result:
         pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="apply")
-        interrupted = False
+        interrupted, halted = False, ""
         try:
             while not all(job.settled for job in self.jobs):
+                if halted := self.halt():
+                    break
                 self._begin(pool)
                 self._collect()
                 self._gate(pool)
@@ -155,7 +172,7 @@ class _Run:
         finally:
             # Effects that are under way are short and idempotent: let them end, begin no others.
             pool.shutdown(wait=True, cancel_futures=True)
-        return self._result(interrupted)
+        return self._result(interrupted, halted)
 
     def _begin(self, pool: ThreadPoolExecutor) -> None:
         for job in self.jobs:
@@ -252,7 +269,7 @@ class _Run:
         self.stopping = True
         self._enter(job, Phase.FAILED, reason)
 
-    def _result(self, interrupted: bool) -> Result:
+    def _result(self, interrupted: bool, halted: str) -> Result:
         changed = [job for job in self.jobs if job.step.changes]
         return Result(
             done=tuple(job.step for job in changed if job.phase is Phase.DONE),
@@ -261,6 +278,7 @@ class _Run:
                 job.step for job in changed if job.phase not in (Phase.DONE, Phase.FAILED)
             ),
             interrupted=interrupted,
+            halted=halted,
         )
 
 

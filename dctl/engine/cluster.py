@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import functools
-import getpass
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from dctl.engine.apply import Event, Result
-from dctl.engine.apply import apply as carry_out
+from dctl.engine.change import Intent, change
 from dctl.engine.desired import desired, unsupported
-from dctl.engine.plan import Plan, make_plan
+from dctl.engine.history import ENDED, Record, Release, history, next_number, target
+from dctl.engine.plan import Plan, make_plan, only_of
 from dctl.engine.ports import PortBook
+from dctl.engine.records import entry, who
 from dctl.engine.runtimes import LOCAL, NONCE, Say, runtime_of
+from dctl.engine.saved import SavedPlan, asked, refuse_moved, refuse_stale
 from dctl.engine.status import Row, status
-from dctl.errors import NotFoundError, UnreachableError, WaitTimeoutError
-from dctl.hosts.base import Host, Kind, Observed, Probe, Reader, Resource, State
+from dctl.errors import DctlError, NotFoundError, UnreachableError, WaitTimeoutError
+from dctl.hosts.base import Holder, Host, Kind, Observed, Probe, Reader, Resource, State
 from dctl.hosts.routes import INGRESS, RouteHost, RouteReader
 from dctl.spec import Loaded
 from dctl.spec.variant import Variant
@@ -41,6 +43,15 @@ def open_cluster(
     loaded = load_spec(file, variant)
     loaded.refuse(unsupported(loaded.cluster))
     return OpenCluster(loaded, say)
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """The way back to a release. `otherwise` names what will not be as it was then."""
+
+    release: Release
+    plan: Plan
+    otherwise: tuple[str, ...]
 
 
 class OpenCluster:
@@ -72,7 +83,12 @@ class OpenCluster:
         """All that is there, by host and name."""
         return [seen for _, reader in sorted(self.readers.items()) for seen in reader.observe()]
 
-    def resources(self, seen: list[Observed], *, port_offset: int | None = None) -> list[Resource]:
+    def resources(
+        self,
+        seen: Sequence[Observed | Resource],
+        *,
+        port_offset: int | None = None,
+    ) -> list[Resource]:
         """What the spec asks for, with the ports that it has or would get."""
         ports = PortBook(seen, self.readers[LOCAL].free_port, offset=port_offset)
         return [*self._runtime.resources(), *desired(self._runtime.site(ports))]
@@ -81,6 +97,21 @@ class OpenCluster:
         """Look and compare."""
         seen = self.observe()
         return make_plan(self.name, self.resources(seen, port_offset=port_offset), seen)
+
+    def plan_saved(self, saved: SavedPlan) -> Plan:
+        """Look and compare again. Raises DctlError, naming what moved, unless that gives the very
+        plan that was saved."""
+        if saved.cluster != self.name:
+            raise DctlError(
+                f"{saved.path} is a plan for cluster {saved.cluster}, and {self.source} is"
+                f" {self.name}",
+                hint="name the spec that it was made of: -f FILE",
+            )
+        seen = self.observe()
+        asked = self.resources([*seen, *saved.ports], port_offset=saved.port_offset)
+        plan = make_plan(self.name, asked, seen)
+        refuse_stale(saved, plan)
+        return plan
 
     def status(self) -> list[Row]:
         """Look, ask each running thing for its health, and compare. An ingress that does not answer
@@ -111,29 +142,102 @@ class OpenCluster:
         return str(next(iter(seen.ports.values())))
 
     def apply(self, plan: Plan, *, on_event: Callable[[Event], None]) -> Result:
-        """Carry `plan` out under the cluster's lock and keep a record of it."""
-        hosts = self.hosts()
-        first = hosts[LOCAL]
-        with first.lock(who()):
-            if self._makes_nonce:
-                first.keep_secret(NONCE)
-            if plan.changed:
-                steps = [f"{step.verdict.action} {step.name}" for step in plan.changed]
-                first.record(entry("apply", steps=steps))
-            result = carry_out(plan, hosts, on_event=on_event)
-            if plan.changed or not result.ok:
-                first.record(entry("applied", **result.to_json()))
-        return result
+        """Carry `plan` out under the cluster's lock and keep a record of it. Raises DctlError when
+        somebody has changed the cluster since it was made."""
+        return self._change(self._intent("apply"), lambda: self._again(plan), on_event=on_event)
+
+    def heal(
+        self,
+        decide: Callable[[list[Observed]], Plan],
+        *,
+        on_event: Callable[[Event], None],
+        halt: Callable[[], str],
+    ) -> Result:
+        """Carry out what `decide` makes of what is there; this asks for nothing new."""
+        intent = Intent("heal", keep=False)
+        return self._change(intent, lambda: decide(self.observe()), on_event=on_event, halt=halt)
+
+    def rollback(self, number: int | None = None) -> Rollback:
+        """The way back to that release, else to the last good one. Raises NotFoundError when there
+        is none, DctlError when what it needs is gone."""
+        release = target(self.history(), self.releases(), number)
+        if release.runtime != self.spec.runtime:
+            raise DctlError(
+                f"release {release.id} was made under `runtime: {release.runtime}`, and"
+                f" {self.source} says {self.spec.runtime}",
+                hint="set the runtime back in the spec, then apply it",
+            )
+        there = self._runtime.restored(release.resources)
+        if there.lacking:
+            raise DctlError(
+                f"release {release.id} cannot be had again, nothing was changed:\n  "
+                + "\n  ".join(there.lacking),
+                hint="bring it back, or choose another: dctl infra history",
+            )
+        return Rollback(release, self.compare(there.resources), there.otherwise)
+
+    def compare(self, asked: Sequence[Resource]) -> Plan:
+        """Look, and compare with what was asked for at some time."""
+        return make_plan(self.name, asked, only_of(asked, self.observe()))
+
+    def roll_back(self, way: Rollback, *, on_event: Callable[[Event], None]) -> Result:
+        """Carry it out, with the very same engine as an apply."""
+        release = way.release
+        intent = self._intent("rollback", to=release.id, of=release.of or release.id)
+        return self._change(intent, lambda: self._again(way.plan), on_event=on_event)
+
+    def history(self) -> list[Record]:
+        """What was done to the cluster, oldest first."""
+        first = self._first
+        return history(first.journal(), first.holder())
+
+    def releases(self) -> list[Release]:
+        """What the cluster was asked for when it was well, oldest first."""
+        return [Release.from_json(release) for release in self._first.releases()]
+
+    def holder(self) -> Holder | None:
+        """Who is changing the cluster now."""
+        return self._first.holder()
+
+    def break_lock(self) -> None:
+        """Take the lock from whoever has it, and write that down."""
+        first = self._first
+        held = first.holder()
+        first.break_lock()
+        if held:
+            number = next_number(first.journal())
+            first.record(entry("unlock", number, steps=[f"rob {held.name}"]))
 
     def operate(self, verb: Verb, names: Sequence[str], say: Callable[[str], None]) -> None:
         """Start, stop or restart what `names` select (nothing named: all), under the lock."""
         chosen = [o for name in names for o in self.select(name)] if names else self._processes()
-        host = self.hosts()[LOCAL]
+        host = self._first
         with host.lock(who()):
+            number = next_number(host.journal())
+            host.record(entry(verb, number, steps=[f"{verb} {seen.name}" for seen in chosen]))
             for seen in reversed(chosen) if verb == "stop" else chosen:
                 {"start": host.start, "stop": host.stop, "restart": host.restart}[verb](seen.name)
                 say(seen.name)
-            host.record(entry(verb, steps=[seen.name for seen in chosen]))
+            host.record(entry(ENDED, number, done=[seen.name for seen in chosen]))
+
+    def end(self, how: Literal["down", "destroy", "clean"]) -> None:
+        """Stop all that runs, or remove it, or remove every trace of the cluster too."""
+        host = self._first
+        do = host.down if how == "down" else functools.partial(host.clean, full=how == "clean")
+        if not host.journal():  # nothing was ever done to it: leave no trace of this either
+            do()
+            return
+        with host.lock(who()):
+            number = next_number(host.journal())
+            host.record(entry(how, number))
+            do()
+            if how != "clean":
+                host.record(entry(ENDED, number))
+
+    def execute(self, pattern: str, argv: Sequence[str]) -> int:
+        """Run a command beside the instance that `pattern` names; of several one that runs."""
+        chosen = sorted(self.select(pattern), key=lambda seen: seen.state not in _UP)
+        return self._first.execute(chosen[0].name, argv)
 
     def select(self, pattern: str) -> list[Observed]:
         """The running things that `pattern` names: an instance (cart-2), or a service's all."""
@@ -147,9 +251,33 @@ class OpenCluster:
         return chosen
 
     @property
-    def _makes_nonce(self) -> bool:
-        """The spec names no nonce: the cluster gets one of its own."""
-        return self.spec.security.nonce is None
+    def _first(self) -> Host:
+        """The host that keeps the cluster's lock and books."""
+        return self.hosts()[LOCAL]
+
+    def _intent(self, what: str, *, to: int | None = None, of: int | None = None) -> Intent:
+        # A spec that names no nonce: the cluster gets one of its own.
+        secrets = (NONCE,) if self.spec.security.nonce is None else ()
+        return Intent(what, str(self.source), self.spec.runtime, to=to, of=of, secrets=secrets)
+
+    def _change(
+        self,
+        intent: Intent,
+        decide: Callable[[], Plan],
+        *,
+        on_event: Callable[[Event], None],
+        halt: Callable[[], str] = lambda: "",
+    ) -> Result:
+        hosts = self.hosts()
+        return change(intent, hosts, hosts[LOCAL], decide, on_event=on_event, halt=halt)
+
+    def _again(self, plan: Plan) -> Plan:
+        """The plan as of now; DctlError when it is not the one that was agreed to."""
+        if not plan.changed:
+            return plan
+        now = self.compare(asked(plan))
+        refuse_moved(plan, now)
+        return now
 
     def _processes(self) -> list[Observed]:
         return [
@@ -164,13 +292,3 @@ class OpenCluster:
         with ThreadPoolExecutor(8) as pool:
             answers = pool.map(self.readers[LOCAL].probe, checks.values())
             return dict(zip(checks, answers, strict=True))
-
-
-def entry(event: str, **more: Any) -> dict[str, Any]:
-    """A line of the journal: what was done, when (seconds since the epoch) and by whom."""
-    return {"time": time.time(), "who": who(), "event": event, **more}
-
-
-def who() -> str:
-    """Who is at work here, as locks and journals name them."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"

@@ -22,12 +22,15 @@ def shown(path: tuple[str, ...], value: Json) -> Json:
     """`value`, the leaf at `path`, with all that looks like a secret by its name taken out."""
     if value is not None and path and _IS_SECRET.fullmatch(path[-1]):
         return HIDDEN
-    return _without(value)
+    return without_secrets(value)
 
 
-def _without(value: Json) -> Json:
+def without_secrets(value: Json) -> Json:
+    """Text, or what holds texts, with all that looks like a secret taken out."""
     if isinstance(value, list):
-        return [_without(item) for item in value]
+        return [without_secrets(item) for item in value]
+    if isinstance(value, dict):
+        return {key: shown((key,), inner) for key, inner in value.items()}
     if isinstance(value, str):
         return _IN_URL.sub(rf"\1{HIDDEN}", _ASSIGNED.sub(rf"\1{HIDDEN}", value))
     return value

@@ -18,7 +18,7 @@ from dctl.engine.verdict import Action, verdict
 from dctl.errors import ForeignError
 from dctl.hosts.base import Kind, Observed, Resource
 
-__all__ = ["Plan", "Role", "Step", "in_dependency_order", "make_plan"]
+__all__ = ["Plan", "Role", "Step", "in_dependency_order", "make_plan", "only_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,12 @@ def make_plan(cluster: str, asked: Sequence[Resource], seen: Iterable[Observed])
     # Dependents go before what they need; observed needs tell, names break ties.
     deletions = [s for s in _dependents_first(orphans, there) if s.changes]
     return Plan(cluster, (*deletions, *steps))
+
+
+def only_of(asked: Sequence[Resource], seen: Iterable[Observed]) -> list[Observed]:
+    """What counts for a plan of what was asked for at another time: images are never in the way."""
+    wished = {(r.kind, r.name) for r in asked}
+    return [o for o in seen if o.kind is not Kind.IMAGE or (o.kind, o.name) in wished]
 
 
 def _step(asked: Resource, seen: Observed | None, cluster: str) -> Step:

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from dctl.hosts.base import Endpoint, Json, Observed
+from dctl.hosts.base import Endpoint, Json, Observed, Resource
 
 
 class PortBook:
     """Hands out ports for one planning run.
 
     `free(address)` names a port that nobody holds. `offset` moves every wished port; None means
-    that nobody asked to move any, so what runs stays where it is.
+    that nobody asked to move any, so what runs stays where it is. What was planned before may
+    stand among what is seen, and keeps the ports that it got.
     """
 
     def __init__(
-        self, seen: Iterable[Observed], free: Callable[[str], int], *, offset: int | None = None
+        self,
+        seen: Iterable[Observed | Resource],
+        free: Callable[[str], int],
+        *,
+        offset: int | None = None,
     ) -> None:
         self._kept = {
             (o.name, port): (_wish(asked), o.ports[port])

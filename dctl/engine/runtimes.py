@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from dctl.engine.catalogue.core import core_parts
+from dctl import __version__
+from dctl.engine.catalogue.core import PARTS, core_parts
 from dctl.engine.catalogue.site import Site
 from dctl.engine.desired import instances
 from dctl.engine.ports import PortBook
-from dctl.hosts.base import Host, Reader, Resource
+from dctl.hosts.base import Host, Kind, Reader, Resource
+from dctl.sources import source_digest
 from dctl.spec import Loaded
 
 if TYPE_CHECKING:
@@ -35,6 +40,19 @@ class Runtime(Protocol):
 
     def resources(self) -> list[Resource]:
         """What it needs besides the parts."""
+
+    def restored(self, resources: Sequence[Resource]) -> Restored:
+        """What can be had again of what was asked for once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """Resources of an earlier time as they can be carried out today. `otherwise` names what will
+    not be as it was then, `lacking` what it cannot do without."""
+
+    resources: tuple[Resource, ...]
+    otherwise: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
 
 
 def runtime_of(loaded: Loaded, say: Say) -> Runtime:
@@ -76,6 +94,33 @@ class Processes:
 
     def resources(self) -> list[Resource]:
         return []
+
+    def restored(self, resources: Sequence[Resource]) -> Restored:
+        """Configuration comes back, code does not: a process runs what stands on the disk today."""
+        found: list[Resource] = []
+        changed: dict[str, None] = {}
+        lacking: list[str] = []
+        for resource in resources:
+            then = resource.spec.get("source") if resource.kind is Kind.PROCESS else None
+            if not then:
+                found.append(resource)
+                continue
+            now = self._code(resource)
+            if now is None:
+                folder = resource.spec["cwd"]
+                lacking.append(f"{resource.name} ran from {folder}, which is no longer there")
+            elif now != then:
+                code = "dctl's own" if resource.service in PARTS else f"in {resource.spec['cwd']}"
+                changed[f"{resource.service} runs today's code ({code}), not that of then"] = None
+            found.append(_with_source(resource, now))
+        return Restored(tuple(found), tuple(changed), tuple(lacking))
+
+    def _code(self, resource: Resource) -> str | None:
+        """The digest of the code that a process would run now."""
+        if resource.service in PARTS:
+            return __version__
+        folder = Path(resource.spec["cwd"])
+        return source_digest(folder) if folder.is_dir() else None
 
 
 class DockerRuntime:
@@ -126,6 +171,19 @@ class DockerRuntime:
         own = [image_resource(image.tag, part) for part, image in self._images.items()]
         return [*own, *(image_resource(tag, part) for tag, part in self._foreign.items())]
 
+    def restored(self, resources: Sequence[Resource]) -> Restored:
+        """All of it is in the images, if those are still there; today's are no part of it."""
+        known = self._by_tag()
+        old = {r.name for r in resources if r.kind is Kind.IMAGE and r.name not in known}
+        return Restored(
+            tuple(r for r in resources if r.name not in old),
+            lacking=tuple(
+                f"the image {tag} is no longer on the engine"
+                for tag in sorted(old)
+                if not self._present(tag)
+            ),
+        )
+
     @functools.cached_property
     def _foreign(self) -> Mapping[str, str]:
         """The images that are pulled, and (one of) the parts that run from each."""
@@ -170,3 +228,13 @@ class DockerRuntime:
 
     def _present(self, tag: str) -> bool:
         return self._engine.image(tag) is not None
+
+
+def _with_source(resource: Resource, source: str | None) -> Resource:
+    """The same with another digest of its code, and so for what stands in for it."""
+    rollout = resource.rollout
+    if rollout and rollout.stand_in:
+        stand_in = _with_source(rollout.stand_in, source)
+        rollout = dataclasses.replace(rollout, stand_in=stand_in)
+    spec = {**resource.spec, "source": source or ""}
+    return dataclasses.replace(resource, spec=spec, rollout=rollout)

@@ -1,0 +1,87 @@
+"""One change of a cluster: under its lock, planned once more there, and written down.
+
+The record of its beginning is durable before the first step, so that a change which is killed at
+any point leaves a trace; the next one plans from what is there and goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dctl.engine.apply import Event, Result
+from dctl.engine.apply import apply as carry_out
+from dctl.engine.history import ENDED, Release, next_number
+from dctl.engine.plan import Plan
+from dctl.engine.records import entry, resource_json, who
+from dctl.engine.saved import asked
+from dctl.hosts.base import Host
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What a change is for. `what` is the verb in the history, `to` the release that a rollback
+    goes to. Without `keep` a good end leaves no release. `secrets` are made if they are not there.
+    """
+
+    what: str
+    source: str = ""
+    runtime: str = ""
+    to: int | None = None
+    of: int | None = None
+    keep: bool = True
+    secrets: Sequence[str] = ()
+
+
+def change(
+    intent: Intent,
+    hosts: Mapping[str, Host],
+    first: Host,
+    decide: Callable[[], Plan],
+    *,
+    on_event: Callable[[Event], None] = lambda _: None,
+    halt: Callable[[], str] = lambda: "",
+) -> Result:
+    """Carry out what `decide` plans once the lock is held. Lock, journal and releases are with the
+    `first` host. Ends early when the lock is lost, or `halt` gives a reason."""
+    with first.lock(who()) as lease:
+        plan = decide()
+        number = next_number(first.journal())
+        for secret in intent.secrets:
+            first.keep_secret(secret)
+        if plan.changed:
+            first.record(_begin(intent, number, plan))
+        result = carry_out(plan, hosts, on_event=on_event, halt=lambda: lease.lost() or halt())
+        release = _release(intent, number, plan, first) if result.ok and intent.keep else None
+        if plan.changed or not result.ok or release:
+            if not plan.changed:
+                first.record(_begin(intent, number, plan))
+            first.record(entry(ENDED, number, **result.to_json()))
+        if release:
+            first.keep_release(release.to_json())
+    return result
+
+
+def _begin(intent: Intent, number: int, plan: Plan) -> dict[str, Any]:
+    steps = [f"{step.verdict.action} {step.name}" for step in plan.changed]
+    return entry(intent.what, number, steps=steps, to=intent.to)
+
+
+def _release(intent: Intent, number: int, plan: Plan, first: Host) -> Release | None:
+    """What was asked for, unless that is what the newest release has already."""
+    resources = tuple(asked(plan))
+    kept = first.releases()
+    same = [resource_json(resource) for resource in resources]
+    if kept and kept[-1]["resources"] == same and intent.of is None:
+        return None
+    return Release(
+        id=number,
+        time=time.time(),
+        who=who(),
+        source=intent.source,
+        runtime=intent.runtime,
+        resources=resources,
+        of=intent.of,
+    )
