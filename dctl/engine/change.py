@@ -74,7 +74,7 @@ def _release(intent: Intent, number: int, plan: Plan, first: Host) -> Release | 
     resources = tuple(asked(plan))
     kept = first.releases()
     same = [resource_json(resource) for resource in resources]
-    if kept and kept[-1]["resources"] == same and intent.of is None:
+    if kept and kept[-1]["resources"] == same:
         return None
     return Release(
         id=number,

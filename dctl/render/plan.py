@@ -51,12 +51,18 @@ def mark(action: Action) -> str:
     return paint(sign, fg=color)
 
 
+def why(step: Step) -> str:
+    """Why a step changes something, in one line."""
+    verdict = step.verdict
+    return ", ".join(map(_change, verdict.changes)) or verdict.reason or "it was not there"
+
+
 def _step(step: Step, width: int) -> list[str]:
     verdict = step.verdict
     action = paint(verdict.action, fg=_MARK[verdict.action][1])
     head = f"  {mark(verdict.action)} {step.kind:<10} {step.name:<{width}}  {action}"
-    why = "   # forces replacement" if verdict.action is Action.REPLACE else ""
-    details = [_change(change) + why for change in verdict.changes] or [verdict.reason]
+    forced = "   # forces replacement" if verdict.action is Action.REPLACE else ""
+    details = [_change(change) + forced for change in verdict.changes] or [verdict.reason]
     first, *rest = details
     if not first:
         return [head]

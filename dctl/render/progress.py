@@ -40,6 +40,11 @@ def progress(plan: Plan, mode: Mode) -> Iterator[Callable[[Event], None]]:
         yield {"plain": _plain, "json": _json, "quiet": lambda event: None}[mode]
 
 
+def done_word(action: Action) -> str:
+    """What was done, in a word: "healed"."""
+    return _DOING[action][1]
+
+
 def _plain(event: Event) -> None:
     if event.step.changes and event.phase in _FINAL:
         click.echo(_line(event), err=True)
@@ -61,7 +66,7 @@ def _line(event: Event) -> str:
     step = event.step
     what = f"  {mark(step.verdict.action)} {step.kind:<8} {step.name:<16} {step.host:<10}"
     if event.phase is Phase.DONE:
-        return f"{what} {_DOING[step.verdict.action][1]:<9} {span(event.elapsed)}"
+        return f"{what} {done_word(step.verdict.action):<9} {span(event.elapsed)}"
     if event.phase is Phase.FAILED:
         return f"{what} {paint('failed', fg='red')}    {event.detail}"
     return f"{what} not begun"

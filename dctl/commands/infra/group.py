@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from dctl.errors import UsageError
 
 if TYPE_CHECKING:
     from dctl.engine.cluster import OpenCluster
+    from dctl.spec.variant import Variant
 
 
 @click.group()
@@ -24,14 +26,18 @@ def group() -> None:
       dctl infra apply              do it
       dctl infra status             what runs where, and how it feels
       dctl infra logs -f echo       follow what a service prints
+      dctl infra history            who changed what, and how it ended
+      dctl infra rollback           back to the last good release
     """
 
 
-def opened(file: Path | None) -> OpenCluster:
-    """The cluster of the spec that is meant; long work is told on stderr."""
+def opened(file: Path | None, meant: Variant | None = None) -> OpenCluster:
+    """The cluster of the spec that is meant, in the variant of the command line or in `meant`; long
+    work is told on stderr."""
     from dctl.engine.cluster import open_cluster
 
-    return open_cluster(file, variant(), say=lambda text: click.echo(text, err=True))
+    say = functools.partial(click.echo, err=True)
+    return open_cluster(file, meant or variant(), say=say)
 
 
 def confirm(question: str) -> None:

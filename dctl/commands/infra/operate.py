@@ -1,4 +1,4 @@
-"""dctl infra start, stop, restart, down, destroy, clean."""
+"""dctl infra start, stop, restart, exec, down, destroy, clean."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 
 from dctl.commands.infra.group import confirm, group, opened
 from dctl.commands.options import spec_option, yes_option
+from dctl.errors import UsageError
 
 if TYPE_CHECKING:
     from dctl.engine.cluster import Verb
@@ -27,12 +28,32 @@ _add("stop", "Stop NAMES, or everything; it stays stopped, and that is no drift.
 _add("restart", "Restart NAMES, or everything.")
 
 
+@group.command(name="exec", context_settings={"allow_interspersed_args": False})
+@spec_option
+@click.argument("name")
+@click.argument("command", nargs=-1, required=True, metavar="-- COMMAND...")
+def exec_(file: Path | None, name: str, command: tuple[str, ...]) -> int:
+    """Run a command beside a service (or one instance of it), as it runs itself.
+
+    It has the environment and the folder of the process, or is in its container; and your terminal
+    or pipes. Exits with the command's own exit code.
+
+    \b
+      dctl infra exec echo -- sh
+      dctl infra exec cart-2 -- python3 migrate.py < dump.sql
+    """
+    argv = command[1:] if command[0] == "--" else command
+    if not argv:
+        raise UsageError("no command to run", hint=f"dctl infra exec {name} -- sh")
+    return opened(file).execute(name, argv)
+
+
 @group.command()
 @spec_option
 def down(file: Path | None) -> None:
     """Stop the whole cluster and its supervisor. Everything is kept; apply brings it back."""
     cluster = opened(file)
-    cluster.hosts()["local"].down()
+    cluster.end("down")
     click.echo(f"{cluster.name} is down; its data is kept. Up again: dctl infra apply", err=True)
 
 
@@ -44,7 +65,7 @@ def destroy(file: Path | None, yes: bool) -> None:
     cluster = opened(file)
     if not yes:
         confirm(f"Remove everything that runs in {cluster.name}?")
-    cluster.hosts()["local"].clean(full=False)
+    cluster.end("destroy")
     click.echo(f"{cluster.name} is gone; its data is kept", err=True)
 
 
@@ -57,7 +78,7 @@ def clean(file: Path | None, yes: bool, full: bool) -> None:
     cluster = opened(file)
     if not yes:
         confirm(f"Remove {cluster.name}{' and all of its data' if full else ''}?")
-    cluster.hosts()["local"].clean(full=full)
+    cluster.end("clean" if full else "destroy")
     click.echo(
         f"nothing of {cluster.name} is left" if full else f"{cluster.name} is gone", err=True
     )
