@@ -17,9 +17,10 @@ from dctl.hosts.base import Check, Endpoint, Host, Kind, Need, Observed, Resourc
 from dctl.hosts.fake import FakeHost
 from dctl.hosts.process import ProcessHost, ProcessSpec
 from tests.support.docker import containers
+from tests.support.remote import Remote, remotes
 from tests.support.waiting import wait_until
 
-SLEEP = (sys.executable, "-c", "import signal; print('up', flush=True); signal.pause()")
+SLEEP = ("-c", "import signal; print('up', flush=True); signal.pause()")
 
 
 class Ask(Protocol):
@@ -39,7 +40,7 @@ class Subject:
     resource: Ask
 
 
-@pytest.fixture(params=["fake", "process", "docker"])
+@pytest.fixture(params=["fake", "process", "docker", "systemd"])
 def subject(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Subject]:
@@ -51,6 +52,10 @@ def subject(
         process_host = ProcessHost("contract", workspace=tmp_path)
         yield Subject(process_host, "contract", process)
         process_host.clean(full=True)
+    elif request.param == "systemd":
+        remote: Remote = request.getfixturevalue("remote")
+        with remote.cluster() as systemd_host:
+            yield Subject(systemd_host, remote.name, remote_process)
     else:
         with containers(tmp_path, monkeypatch) as made:
 
@@ -65,6 +70,13 @@ def subject(
 
             asked_ports: dict[str, int] = {}
             yield Subject(made.host, made.name, container)
+
+
+@pytest.fixture(scope="module")
+def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
+    """A machine for all tests here, each with a cluster of its own."""
+    with remotes(tmp_path_factory.mktemp("remote"), "core-1") as (one,):
+        yield one
 
 
 @pytest.fixture
@@ -82,10 +94,22 @@ def resource(subject: Subject) -> Ask:
     return subject.resource
 
 
-def process(name: str = "a-1", *, color: str = "red", needs: tuple[str, ...] = ()) -> Resource:
+def remote_process(
+    name: str = "a-1", *, color: str = "red", needs: tuple[str, ...] = ()
+) -> Resource:
+    return process(name, color=color, needs=needs, python="/usr/bin/python3")
+
+
+def process(
+    name: str = "a-1",
+    *,
+    color: str = "red",
+    needs: tuple[str, ...] = (),
+    python: str = sys.executable,
+) -> Resource:
     ports = {"main": Endpoint("127.0.0.1", 40_123)}
     spec = ProcessSpec(
-        argv=SLEEP, env={"COLOR": color}, ports={n: str(e) for n, e in ports.items()}
+        argv=(python, *SLEEP), env={"COLOR": color}, ports={n: str(e) for n, e in ports.items()}
     )
     return Resource(
         Kind.PROCESS,

@@ -6,35 +6,58 @@ Imported by the worker alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import StringIO
 from typing import Any
 
-from pyinfra.api import QuoteString, StringCommand, operation
+from pyinfra.api import (
+    FactBase,
+    FileUploadCommand,
+    QuoteString,
+    StringCommand,
+    operation,
+)
 from pyinfra.context import host
-from pyinfra.facts.files import Sha256File
+from pyinfra.facts.files import Directory, FindFiles, Sha256File
 from pyinfra.operations import apt, files, server, systemd
 
 from dctl.hosts.ssh import whole
 
 
+class Stamps(FactBase[dict[str, str]]):
+    """Content, mode and owner of files, as one word each; nothing for what is not there."""
+
+    def command(self, files: list[dict[str, Any]]) -> StringCommand:
+        paths = [QuoteString(file["path"]) for file in files]
+        return StringCommand("python3", "-c", QuoteString(whole.source(whole.look)), *paths)
+
+    def process(self, output: Iterable[str]) -> dict[str, str]:
+        return dict(json.loads("".join(output)))
+
+
 @operation()
-def written(wanted: list[dict[str, Any]], known: dict[str, str] | None = None) -> Iterator[Any]:
+def written(wanted: list[dict[str, Any]]) -> Iterator[Any]:
     """Many small files in one go, each whole or not at all, with its final mode from the first
-    byte on; no content on any command line. `known` are digests that were just read."""
-    changed = [file for file in wanted if (known or {}).get(file["path"]) != whole.stamp(file)]
+    byte on; no content on any command line, and no diff."""
+    there = host.get_fact(Stamps, files=wanted)
+    changed = [file for file in wanted if there.get(file["path"]) != whole.stamp(file)]
     if changed:
-        yield StringCommand(
-            "python3", "-c", QuoteString(whole.source()), _stdin=json.dumps(changed)
-        )
+        program = QuoteString(whole.source(whole.write))
+        yield StringCommand("python3", "-c", program, _stdin=json.dumps(changed))
+
+
+@operation()
+def swept(folder: str, kept: list[str]) -> Iterator[Any]:
+    """No files in a folder but those that are kept (paths in it)."""
+    there = host.get_fact(FindFiles, folder) or []
+    useless = [path for path in there if path.removeprefix(f"{folder}/") not in kept]
+    if useless:
+        yield StringCommand("rm", "-f", "--", *map(QuoteString, useless))
 
 
 @operation()
 def unpacked(archive: str, sha256: str, folder: str) -> Iterator[Any]:
     """A tar of this machine's, unpacked into a new folder that is there whole or not at all."""
-    from pyinfra.api import FileUploadCommand
-    from pyinfra.facts.files import Directory
-
     if host.get_fact(Directory, folder):
         return
     uploaded = host.get_temp_filename(sha256)
@@ -63,6 +86,7 @@ OPERATIONS: Mapping[str, Callable[..., Any]] = {
     "server.shell": server.shell,
     "systemd.daemon_reload": systemd.daemon_reload,
     "systemd.service": systemd.service,
+    "swept": swept,
     "written": written,
     "unpacked": unpacked,
 }

@@ -1,0 +1,19 @@
+"""Processes under systemd on other machines.
+
+layout.py    where everything of a cluster stands there
+unit.py      a process as a unit, and what somebody edited in one
+agent.py     the program that answers there: one round trip a question; it is sent as text
+ask.py       ask it; beside.py: the program that runs a command beside an instance
+observed.py  what it told, judged
+reader.py    look: SystemdReader
+host.py      change: SystemdHost; lease.py: the lock that is held there
+software.py  what our own services run from there, made here
+"""
+
+from __future__ import annotations
+
+from dctl.hosts.systemd.host import SystemdHost
+from dctl.hosts.systemd.layout import Layout
+from dctl.hosts.systemd.reader import SystemdReader
+
+__all__ = ["Layout", "SystemdHost", "SystemdReader"]

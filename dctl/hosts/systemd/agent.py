@@ -1,0 +1,449 @@
+"""Runs on the machine: everything that dctl asks of one in a single round trip.
+
+It is sent as text and needs Python 3.9's standard library only. Its arguments are a verb and the
+cluster's layout; what the verb needs comes as JSON, as a third argument or through standard input,
+and the answer is JSON, too.
+"""
+
+import contextlib
+import fcntl
+import glob
+import json
+import os
+import pwd
+import random
+import re
+import secrets
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from typing import Any
+
+_SHOWN = (
+    "Id,LoadState,ActiveState,SubState,Result,ExecMainCode,ExecMainStatus,NRestarts,MainPID,"
+    "ExecMainStartTimestampMonotonic,NeedDaemonReload"
+)
+# systemd's "a stop job was begun", by its message id.
+_STOP_JOB = "de5b426a63be47a7b6ac3eaac82e2f6f"
+_LARGEST_FILE = 65536  # of a changed file, what is told
+_LARGEST_JOURNAL = 1 << 20  # bytes; when there is more, the older half goes
+_RELEASES = 10
+_TTL = 60.0  # seconds without a sign of life after which a lock is free
+_PORTS = (20000, 31999)  # below what systems give to outgoing connections
+
+
+# Looking
+
+
+def observe(at: Any, asked: Any) -> Any:
+    found = {"facts": facts(at), "things": []}
+    names = {path.split("/")[-2] for path in glob.glob(at["etc"] + "/*/asked.json")}
+    prefix = at["units"] + "/draft-" + at["cluster"] + "-"
+    for path in glob.glob(prefix + "*.service"):
+        names.add(path[len(prefix) : -len(".service")])
+    units = {name: unit_name(at, name) for name in sorted(names)}
+    shown = show(list(units.values()))
+    for name, unit in units.items():
+        manifest = read_json(asked_file(at, name))
+        said = shown.get(unit, {})
+        found["things"].append(
+            {
+                "name": name,
+                "unit": read(at["units"] + "/" + unit),
+                "asked": manifest,
+                "running": read_json(at["var"] + "/run/" + name + ".json"),
+                "env": read(at["etc"] + "/" + name + "/env"),
+                "files": changed_files(at, name, manifest),
+                "ended": (read(at["var"] + "/run/" + name + ".exit") or "").strip(),
+                "show": said,
+                "told": was_told(unit, said),
+                "started": started(said),
+            }
+        )
+    return found
+
+
+def facts(at: Any) -> Any:
+    glibc = os.confstr("CS_GNU_LIBC_VERSION") or "glibc 2.0"
+    return {
+        "python": "{}.{}".format(*sys.version_info),
+        "machine": os.uname().machine,
+        "glibc": int(glibc.split(".")[1]),
+        "environments": sorted(d for d in listed(at["opt"]) if not d.endswith(".new")),
+    }
+
+
+def show(units: Any) -> Any:
+    if not units:
+        return {}
+    done = subprocess.run(
+        ["systemctl", "show", "-p", _SHOWN, "--", *units], stdout=subprocess.PIPE, text=True
+    )
+    found = {}
+    for block in done.stdout.strip().split("\n\n"):
+        said = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        found[said.get("Id", "")] = said
+    return found
+
+
+def changed_files(at: Any, name: Any, manifest: Any) -> Any:
+    """The content of each file that is not as it was asked: None when it is gone."""
+    root = at["etc"] + "/" + name + "/files"
+    found = {}
+    if manifest:
+        for path, text in manifest["spec"]["files"].items():
+            there = read(root + "/" + path)
+            if there != text:
+                found[path] = there if there is None else there[:_LARGEST_FILE]
+    return found
+
+
+def was_told(unit: Any, said: Any) -> Any:
+    """Whether somebody stopped what ended well: systemd itself does not tell it from a job that
+    is done."""
+    if said.get("ActiveState") != "inactive" or said.get("ExecMainStartTimestampMonotonic") == "0":
+        return False
+    since = f"@{int(started(said))}"
+    done = subprocess.run(
+        ["journalctl", "-q", "-o", "cat", "-n", "1", "--since", since, "UNIT=" + unit,
+         "MESSAGE_ID=" + _STOP_JOB],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    return bool(done.stdout.strip())
+
+
+def started(said: Any) -> Any:
+    micro = int(said.get("ExecMainStartTimestampMonotonic") or 0)
+    return time.time() - time.monotonic() + micro / 1e6 if micro else 0.0
+
+
+def port_owner(at: Any, asked: Any) -> Any:
+    if can_listen(asked["host"], asked["port"]):
+        return None
+    done = subprocess.run(
+        ["ss", "-Hltnp", "sport = :{}".format(asked["port"])], stdout=subprocess.PIPE, text=True
+    )
+    found = re.search(r'\("([^"]+)",pid=(\d+)', done.stdout)
+    return [int(found[2]), found[1]] if found else [0, "a process that cannot be seen"]
+
+
+def free_port(at: Any, asked: Any) -> Any:
+    for _ in range(200):
+        port = random.randint(*_PORTS)
+        if can_listen(asked["host"], port):
+            return port
+    return 0
+
+
+def can_listen(host: Any, port: Any) -> Any:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen(1)
+        except OSError as error:
+            return error.errno != 98
+    return True
+
+
+def probe(at: Any, asked: Any) -> Any:
+    """Why it is not well; "" when it is."""
+    timeout = asked["seconds"]
+    if asked["type"] == "tcp":
+        host, _, port = asked["target"].rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout).close()
+        except TimeoutError:
+            return "{} did not answer within {:g}s".format(asked["target"], timeout)
+        except OSError as error:
+            if isinstance(error, ConnectionRefusedError):
+                return "{} refused the connection".format(asked["target"])
+            return "{}: {}".format(asked["target"], error.strerror or error)
+        return ""
+    command = " ".join(asked["argv"])
+    options = {} if os.geteuid() else {"user": at["user"], "group": at["user"], "extra_groups": []}
+    try:
+        done = subprocess.run(
+            asked["argv"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, errors="replace", timeout=timeout, **options,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"{command} did not end within {timeout:g}s"
+    except (OSError, KeyError) as error:
+        return f"{command} cannot be run: {error}"
+    lines = done.stdout.strip().splitlines()
+    last = ": " + lines[-1] if lines else ""
+    return f"{command} ended with exit status {done.returncode}{last}" if done.returncode else ""
+
+
+def holder(at: Any, asked: Any) -> Any:
+    try:
+        descriptor = os.open(at["var"] + "/lock", os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return said(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def journal(at: Any, asked: Any) -> Any:
+    return read(at["var"] + "/journal.jsonl") or ""
+
+
+def releases(at: Any, asked: Any) -> Any:
+    found = (read_json(path) for path in release_files(at))
+    return [release for release in found if release]
+
+
+# Changing
+
+
+def hold(at: Any, asked: Any) -> Any:
+    """Note that an instance is stopped on purpose, or not any more; False when it is not there."""
+    path = asked_file(at, asked["name"])
+    manifest = read_json(path)
+    if manifest is None:
+        return False
+    write(path, json.dumps({**manifest, "held": asked["held"]}, sort_keys=True))
+    return True
+
+
+def control(at: Any, asked: Any) -> Any:
+    """systemctl with a verb, for instances; what it says when it fails."""
+    units = [unit_name(at, name) for name in asked["names"]]
+    return systemctl(*asked["verb"], "--", *units) if units else ""
+
+
+def end(at: Any, asked: Any) -> Any:
+    """Stop instances, and keep them from starting with the machine."""
+    units = [unit_name(at, name) for name in asked["names"]]
+    problem = systemctl("stop", "--", *units)
+    systemctl("disable", "--", *units)
+    return problem
+
+
+def remove(at: Any, asked: Any) -> Any:
+    """End instances and forget what was asked of them."""
+    problem = ""
+    for name in asked["names"]:
+        unit = unit_name(at, name)
+        path = at["units"] + "/" + unit
+        text = read(path)
+        if text is not None and "\n# draft-cluster: {}\n".format(at["cluster"]) not in text:
+            continue  # somebody else's
+        problem = problem or end(at, {"names": [name]})
+        unlink(path)
+        for left in (name + ".json", name + ".exit"):
+            unlink(at["var"] + "/run/" + left)
+        shutil.rmtree(at["etc"] + "/" + name, ignore_errors=True)
+    systemctl("daemon-reload")
+    systemctl("reset-failed", *(unit_name(at, name) for name in asked["names"]))
+    return problem
+
+
+def forget(at: Any, asked: Any) -> Any:
+    """Remove all that is kept of the cluster, and its user."""
+    for root in (at["etc"], at["var"]):
+        shutil.rmtree(root, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.rmdir(os.path.dirname(root))
+    if not os.path.isdir(os.path.dirname(at["etc"])):
+        shutil.rmtree(at["opt"], ignore_errors=True)  # the machine's last cluster
+    subprocess.run(["userdel", at["user"]], stderr=subprocess.DEVNULL)
+    subprocess.run(["groupdel", at["user"]], stderr=subprocess.DEVNULL)
+    return True
+
+
+def keep_secret(at: Any, asked: Any) -> Any:
+    path = at["var"] + "/secrets/" + asked["name"]
+    if not os.path.exists(path):
+        write(path, secrets.token_urlsafe(32), 0o640, pwd.getpwnam(at["user"]).pw_gid)
+    return True
+
+
+def record(at: Any, asked: Any) -> Any:
+    path = at["var"] + "/journal.jsonl"
+    os.makedirs(at["var"], exist_ok=True)
+    with open(path, "a+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        start = b""
+        if size:
+            file.seek(size - 1)
+            start = b"" if file.read(1) == b"\n" else b"\n"  # a crash cut the last one off
+        file.write(start + json.dumps(asked, sort_keys=True).encode() + b"\n")
+        file.flush()
+        os.fchmod(file.fileno(), 0o600)
+        os.fsync(file.fileno())
+    if size > _LARGEST_JOURNAL:
+        text = read(path)[-_LARGEST_JOURNAL // 2 :]
+        write(path, text[text.index("\n") + 1 :])
+    return True
+
+
+def keep_release(at: Any, asked: Any) -> Any:
+    path = "{}/releases/{:08}.json".format(at["var"], asked["id"])
+    write(path, json.dumps(asked, sort_keys=True))
+    for old in release_files(at)[:-_RELEASES]:
+        unlink(old)
+    return True
+
+
+def break_lock(at: Any, asked: Any) -> Any:
+    try:
+        descriptor = os.open(at["var"] + "/lock", os.O_RDONLY)
+    except FileNotFoundError:
+        return True
+    evict(at, descriptor)
+    os.close(descriptor)
+    return True
+
+
+def lock(at: Any, asked: Any) -> Any:
+    """Hold the cluster's lock while lines come in; each is answered with "ok", or "lost"."""
+    path = at["var"] + "/lock"
+    os.makedirs(at["var"], exist_ok=True)
+    descriptor = take(at, path)
+    if isinstance(descriptor, dict):
+        return {"held": descriptor}
+    note = {**asked, "since": time.time()}
+    beat(descriptor, note)
+    print(json.dumps({"held": None}), flush=True)
+    while select.select([0], [], [], _TTL)[0] and os.read(0, 4096):
+        if not is_still(path, descriptor):
+            print(json.dumps("lost"), flush=True)
+            sys.exit()
+        beat(descriptor, note)
+        print(json.dumps("ok"), flush=True)
+    os.ftruncate(descriptor, 0)
+    sys.exit()
+
+
+def take(at: Any, path: Any) -> Any:
+    deadline = time.monotonic() + 0.2
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held = said(descriptor)
+            late = held["silent"] > _TTL
+            if late:
+                evict(at, descriptor)
+            os.close(descriptor)
+            if not late and time.monotonic() > deadline:
+                return held
+            time.sleep(0.01)
+            continue
+        if is_still(path, descriptor):
+            return descriptor
+        os.close(descriptor)
+
+
+def evict(at: Any, descriptor: Any) -> Any:
+    guard = os.open(at["var"] + "/lock.guard", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(guard, fcntl.LOCK_EX)
+    if is_still(at["var"] + "/lock", descriptor):
+        os.unlink(at["var"] + "/lock")
+    os.close(guard)
+
+
+def beat(descriptor: Any, note: Any) -> Any:
+    text = json.dumps({**note, "beat": time.monotonic()})
+    os.pwrite(descriptor, text.ljust(512).encode(), 0)
+
+
+def said(descriptor: Any) -> Any:
+    try:
+        held = json.loads(os.pread(descriptor, 512, 0))
+        held["silent"] = max(time.monotonic() - held["beat"], 0.0)
+        return held
+    except (ValueError, KeyError, TypeError):
+        return {"holder": "another dctl", "pid": 0, "since": time.time(), "silent": 0.0}
+
+
+# Small things
+
+
+def systemctl(*words: str) -> Any:
+    done = subprocess.run(
+        ["systemctl", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    said = done.stdout.strip() or f"systemctl ended with {done.returncode}"
+    return said if done.returncode else ""
+
+
+def unit_name(at: Any, name: Any) -> Any:
+    return "draft-" + at["cluster"] + "-" + name + ".service"
+
+
+def asked_file(at: Any, name: Any) -> Any:
+    return at["etc"] + "/" + name + "/asked.json"
+
+
+def release_files(at: Any) -> Any:
+    return sorted(glob.glob(at["var"] + "/releases/[0-9]*.json"))
+
+
+def listed(folder: Any) -> Any:
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
+
+
+def read(path: Any) -> Any:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def read_json(path: Any) -> Any:
+    try:
+        return json.loads(read(path) or "null")
+    except ValueError:
+        return None
+
+
+def write(path: Any, text: Any, mode: int = 0o600, gid: int = -1) -> Any:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    draft = path + ".draft-new"
+    unlink(draft)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        os.fchown(file.fileno(), -1, gid)
+        os.fchmod(file.fileno(), mode)
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(draft, path)
+
+
+def unlink(path: Any) -> Any:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def is_still(path: Any, descriptor: Any) -> Any:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def main(verb: str, layout: str, given: str = "") -> None:
+    text = given or sys.stdin.read()
+    print(json.dumps(globals()[verb](json.loads(layout), json.loads(text))), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[2:])
