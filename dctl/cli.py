@@ -37,6 +37,7 @@ def _commands() -> Mapping[str, Lazy]:
     table = {
         "Cluster": {
             "infra": ("infra:group", "Plan, apply and watch over a cluster."),
+            "host": ("host:group", "Other machines, and the keys they are known by."),
             "doctor": ("doctor:command", "Check what this machine has and lacks."),
             "tui": ("tui:command", "The cluster, live."),
         },

@@ -105,7 +105,6 @@ def ssh_config(ways: Iterable[Way], known_hosts: Path, *, connect_timeout: float
 def _block(way: Way, known_hosts: Path, connect_timeout: float) -> str:
     lines = {
         "HostName": way.host,
-        "Port": str(way.port),
         "User": way.user,
         "UserKnownHostsFile": _quoted(known_hosts),
         "GlobalKnownHostsFile": "/dev/null",
@@ -117,6 +116,8 @@ def _block(way: Way, known_hosts: Path, connect_timeout: float) -> str:
         "ServerAliveInterval": "5",
         "ServerAliveCountMax": "3",
     }
+    if way.port != 22:  # pyinfra takes a port of a jump host that is written down for a special one
+        lines["Port"] = str(way.port)
     if way.target.key:
         lines["IdentitiesOnly"] = "yes"
     names = {"identityagent": "IdentityAgent", "proxyjump": "ProxyJump",

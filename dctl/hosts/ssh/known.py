@@ -1,7 +1,7 @@
 """The host keys that the user has accepted: a known_hosts file of dctl's own.
 
 ssh's own file would also hold what somebody typed "yes" to in a hurry. The comment of each line
-is the name under which the host was added.
+is the name under which the host was added, and its address.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ def config_dir() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class HostKey:
-    """The key of a machine. `place` is "host" or "[host]:port", as OpenSSH writes it."""
+    """The key of a machine. `place` is "host" or "[host]:port", as OpenSSH writes it; `address` is
+    the [user@]host[:port] that it was added with."""
 
     place: str
     type: str
     key: str
     name: str = ""
+    address: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -40,7 +42,7 @@ class HostKey:
         return fingerprint(self.key)
 
     def line(self) -> str:
-        return f"{self.place} {self.type} {self.key} {self.name}".rstrip()
+        return f"{self.place} {self.type} {self.key} {self.name} {self.address}".rstrip()
 
     @classmethod
     def of(cls, line: str) -> HostKey | None:
@@ -52,7 +54,8 @@ class HostKey:
             base64.b64decode(fields[2], validate=True)
         except binascii.Error:
             return None
-        return cls(fields[0], fields[1], fields[2], fields[3] if len(fields) > 3 else "")
+        name, address = (*fields[3:5], "", "")[:2]
+        return cls(fields[0], fields[1], fields[2], name, address)
 
 
 def fingerprint(key: str) -> str:
@@ -71,13 +74,13 @@ class KnownHosts:
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or config_dir() / "known_hosts"
 
-    def keys(self) -> list[HostKey]:
+    def all(self) -> list[HostKey]:
         """All of them, by name and place."""
         found = [HostKey.of(line) for line in self._lines()]
         return sorted((k for k in found if k), key=lambda k: (k.name, k.place))
 
     def at(self, place: str) -> HostKey | None:
-        return next((key for key in self.keys() if key.place == place), None)
+        return next((key for key in self.all() if key.place == place), None)
 
     def add(self, key: HostKey) -> None:
         """Store it, instead of any other key for the same place or under the same name."""
@@ -87,7 +90,7 @@ class KnownHosts:
     def remove(self, name: str) -> list[HostKey]:
         """Forget what was added under a name, or for a place; what that was."""
         with self._changing():
-            gone = [key for key in self.keys() if name in (key.name, key.place)]
+            gone = [key for key in self.all() if name in (key.name, key.place)]
             if gone:
                 self._write([line for line in self._lines() if HostKey.of(line) not in gone])
         return gone
