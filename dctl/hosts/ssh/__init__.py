@@ -10,7 +10,21 @@ failures.py what can go wrong on the way, in our words
 
 from __future__ import annotations
 
-from dctl.hosts.ssh.fleet import Fleet
-from dctl.hosts.ssh.target import Target
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dctl.hosts.ssh.fleet import Fleet
+    from dctl.hosts.ssh.target import Target
 
 __all__ = ["Fleet", "Target"]
+
+_HOMES = {"Fleet": "dctl.hosts.ssh.fleet", "Target": "dctl.hosts.ssh.target"}
+
+
+def __getattr__(name: str) -> Any:
+    # Lazily, because the worker passes through here, and needs none of them.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -91,6 +91,10 @@ class Fleet:
         self._by_name: dict[str, Way] = {}
         self._tunnels: dict[str, Tunnel] = {}
 
+    def warm(self) -> None:
+        """Start the worker, which connects to all machines while something else is done here."""
+        self._started()
+
     def way(self, host: str) -> Way:
         """How a machine is reached."""
         self.config()
@@ -245,6 +249,7 @@ class Fleet:
             "connect_timeout": self._patience,
             "parallel": self._parallel,
             "hosts": {t.name: {"ssh_look_for_keys": t.key is None} for t in self._targets},
+            "warm": [t.name for t in self._targets if not t.key or t.key.is_file()],
         }
         assert worker.stdin is not None
         worker.stdin.write(json.dumps(setup) + "\n")

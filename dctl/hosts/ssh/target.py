@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dctl.errors import DctlError
-from dctl.spec.model import Host
-from dctl.spec.types import SshTarget
+
+if TYPE_CHECKING:
+    from dctl.spec.model import Host
+    from dctl.spec.types import SshTarget
 
 
 @dataclass(frozen=True, slots=True)

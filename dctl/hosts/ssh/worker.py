@@ -69,6 +69,14 @@ class Machine:
         self._connecting = RLock()
         self.sessions = BoundedSemaphore(_SESSIONS)
         self.operating = BoundedSemaphore(1)  # pyinfra keeps the current operation on its host
+        self._early: RefusalError | None = None
+
+    def warm(self) -> None:
+        """Connect before there is a job; why that failed is told to the first one."""
+        try:
+            self._transport()
+        except RefusalError as refusal:
+            self._early = refusal
 
     @property
     def sudo(self) -> bool:
@@ -88,6 +96,9 @@ class Machine:
 
     def _transport(self) -> Any:
         with self._connecting:
+            early, self._early = self._early, None
+            if early is not None:
+                raise early
             client = self.host.connector.client
             transport = client.get_transport() if client else None
             if transport is None or not transport.is_active():
@@ -170,7 +181,14 @@ class Fleet:
             self.inventory, Config(CONNECT_TIMEOUT=round(self._patience)), check_for_changes=False
         )
         self.state.is_executing = True
+        # These two are of the whole process, unlike host and configuration, which are a greenlet's.
+        ctx_state.set(self.state)
+        ctx_inventory.set(self.inventory)
         self._machines = {h.name: Machine(h, self._patience) for h in self.inventory}
+        self.pool = Pool(int(setup["parallel"]))
+        for machine in self._machines.values():
+            if machine.host.name in setup["warm"]:
+                self.pool.spawn(machine.warm)
 
     def do(self, job: Mapping[str, Any]) -> dict[str, Any]:
         """Carry out one job; its answer, or why there is none."""
@@ -256,8 +274,6 @@ class Fleet:
     @contextmanager
     def _context(self, machine: Machine) -> Iterator[None]:
         with (
-            ctx_state.use(self.state),
-            ctx_inventory.use(self.inventory),
             ctx_config.use(self.state.config.copy()),
             ctx_host.use(machine.host),
         ):
@@ -298,13 +314,12 @@ def main() -> None:
     jobs = FileObjectPosix(0, "rb")
     setup = json.loads(jobs.readline())
     fleet = Fleet(setup)
-    pool = Pool(int(setup["parallel"]))
 
     def one(line: bytes) -> None:
         answers.write(json.dumps(fleet.do(json.loads(line))) + "\n")
 
     for line in jobs:
-        pool.spawn(one, line)
+        fleet.pool.spawn(one, line)
     os._exit(0)
 
 
