@@ -19,7 +19,7 @@ from pathlib import Path
 
 from dctl.errors import DctlError, NotFoundError
 
-_VENV_PYTHON = "/opt/draft/bin/python"
+VENV_PYTHON = "/opt/draft/bin/python"  # that unpacked programs name
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _lay_out(work: Path) -> None:
     for program in programs.iterdir():
         content = program.read_bytes()
         if content.startswith(b"#!"):
-            program.write_bytes(content.replace(sys.executable.encode(), _VENV_PYTHON.encode(), 2))
+            program.write_bytes(content.replace(sys.executable.encode(), VENV_PYTHON.encode(), 2))
     for path in work.rglob("*"):  # whatever umask it was unpacked with
         mode = path.stat().st_mode
         path.chmod(0o755 if path.is_dir() or mode & 0o100 else 0o644)

@@ -6,6 +6,7 @@ observed.py  what the engine says of a container, read back as what was asked
 reader.py    look: DockerReader; logs.py
 host.py      change: DockerHost; replace.py: one container for another, and back; deliver.py: files
 marks.py     what dctl itself stopped
+remote.py    the same on another machine, whose engine is reached through SSH
 client.py    the engine: the one place that imports docker-py, and translates its errors
 """
 

@@ -1,6 +1,7 @@
 """The Docker engine: the one place that imports docker-py, and where its errors become ours.
 
-The engine is the one that DOCKER_HOST names, else this machine's.
+The engine is the one that DOCKER_HOST names, else this machine's; or another machine's, through a
+tunnel.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import tarfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,11 +37,13 @@ class GoneError(NotFoundError):
 class Engine:
     """The calls that the container runtime needs; all may be made from several threads.
 
-    `host` is how errors name the machine.
+    `host` is how errors name the machine. `tunnel` opens the way to the engine of another one, and
+    tells the address here.
     """
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, tunnel: Callable[[], str] | None = None) -> None:
         self._host = host
+        self._tunnel = tunnel
         self._connecting = threading.Lock()
 
     # Looking
@@ -196,6 +199,8 @@ class Engine:
     def _connected(self) -> Any:
         import docker  # here, for it costs more than all the rest of a plan of processes
 
+        if self._tunnel is not None:
+            return docker.APIClient(version="auto", base_url=self._tunnel())
         return docker.APIClient(version="auto", **docker.utils.kwargs_from_env())
 
     @contextmanager
@@ -221,7 +226,13 @@ class Engine:
             return UnreachableError(
                 f"the Docker engine on {self._host} does not answer", hint="is it overloaded?"
             )
-        where = os.environ.get("DOCKER_HOST") or "/var/run/docker.sock"
+        here = os.environ.get("DOCKER_HOST") or "/var/run/docker.sock"
+        where = "the end of its SSH tunnel" if self._tunnel else here
+        if self._tunnel:
+            return UnreachableError(
+                f"there is no Docker engine at {where}, on {self._host}, or it does not let us in",
+                hint="start it there, and let the user into the group docker",
+            )
         if "Permission denied" in str(error):
             return UnreachableError(
                 f"the Docker engine on {self._host} ({where}) does not let us in", hint=_DENIED

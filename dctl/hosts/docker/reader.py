@@ -25,13 +25,15 @@ Images = Callable[[str], Mapping[str, Any] | None]
 class DockerReader:
     """Observe the containers of `cluster`, as the checkout at `workspace` sees them."""
 
-    def __init__(self, cluster: str, *, workspace: Path, host: str = "local") -> None:
+    def __init__(
+        self, cluster: str, *, workspace: Path, host: str = "local", engine: Engine | None = None
+    ) -> None:
         self.name = host
         self._cluster = cluster
         self._folder = StateFolder(state_dir(cluster))
         self._owner = Owner(self._folder, cluster, workspace)
         self._marks = Marks(self._folder.state / "containers")
-        self._engine = Engine(host)
+        self._engine = engine or Engine(host)
 
     def observe(self) -> Sequence[Observed]:
         """Everything of this cluster, and what stands in its way: containers under its names
@@ -46,13 +48,7 @@ class DockerReader:
         return sorted((o for o in seen if o), key=lambda o: o.name)
 
     def port_owner(self, endpoint: Endpoint) -> PortOwner | None:
-        for container in self._listed():
-            for held in container.published:
-                if held.port == endpoint.port and ports.same_address(held.host, endpoint.host):
-                    about = self._engine.inspect(container.id)
-                    pid = about["State"]["Pid"] if about else 0
-                    return PortOwner(pid, f"container {container.name}")
-        return ports.owner(endpoint)
+        return self._publisher(endpoint) or ports.owner(endpoint)
 
     def free_port(self, address: str) -> int:
         return ports.free(address)
@@ -74,6 +70,16 @@ class DockerReader:
             return found.current.id if found and found.current else None
 
         return logs.follow(self._engine, find, lines)
+
+    def _publisher(self, endpoint: Endpoint) -> PortOwner | None:
+        """The container that publishes a port there."""
+        for container in self._listed():
+            for held in container.published:
+                if held.port == endpoint.port and ports.same_address(held.host, endpoint.host):
+                    about = self._engine.inspect(container.id)
+                    pid = about["State"]["Pid"] if about else 0
+                    return PortOwner(pid, f"container {container.name}")
+        return None
 
     def _listed(self) -> list[Listed]:
         return [Listed.of(entry) for entry in self._engine.containers()]

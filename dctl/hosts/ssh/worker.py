@@ -82,6 +82,13 @@ class Machine:
     def sudo(self) -> bool:
         return str(self._transport().get_username()) != "root"
 
+    @property
+    def alive(self) -> bool:
+        """Whether there is a connection."""
+        client = self.host.connector.client
+        transport = client.get_transport() if client else None
+        return transport is not None and bool(transport.is_active())
+
     def session(self) -> Any:
         """A channel for one command."""
         return self._transport().open_session(timeout=self._patience)
@@ -99,9 +106,7 @@ class Machine:
             early, self._early = self._early, None
             if early is not None:
                 raise early
-            client = self.host.connector.client
-            transport = client.get_transport() if client else None
-            if transport is None or not transport.is_active():
+            if not self.alive:
                 self.host.connected = False
                 self._connect()
                 transport = self.host.connector.client.get_transport()
@@ -109,7 +114,7 @@ class Machine:
                 if isinstance(transport.sock, socket.socket):
                     transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 transport.set_keepalive(5)
-            return transport
+            return self.host.connector.client.get_transport()
 
     def _connect(self) -> None:
         try:
@@ -267,7 +272,12 @@ class Fleet:
             lines = [line for line in (meta.stderr or meta.stdout or "").splitlines() if line]
             if any("a password is required" in line for line in lines):
                 raise RefusalError("sudo") from error
-            return {"id": step["id"], "changed": True, "error": "\n".join(lines[-20:])}
+            return {"id": step["id"], "changed": True, "error": _reason(lines)}
+        except OSError as error:
+            if machine.alive:  # what SFTP says of a disk that is full, and of much else
+                said = f"the file could not be written there ({error})"
+                return {"id": step["id"], "changed": True, "error": said}
+            raise
         changed = {"id": step["id"], "changed": bool(commands)}
         return changed | {"commands": [str(command) for command in commands]}
 
@@ -288,6 +298,12 @@ def _planning(state: Any) -> Iterator[None]:
         yield
     finally:
         state.is_executing = True
+
+
+def _reason(lines: list[str]) -> str:
+    """What a failed command said; of a traceback only what it ends with."""
+    trace = any(line.startswith("Traceback") for line in lines)
+    return "\n".join(lines[-1:] if trace else lines[-20:])
 
 
 def _write(channel: Any, data: bytes) -> None:

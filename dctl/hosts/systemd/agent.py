@@ -203,6 +203,10 @@ def releases(at: Any, asked: Any) -> Any:
     return [release for release in found if release]
 
 
+def secret(at: Any, asked: Any) -> Any:
+    return read(at["var"] + "/secrets/" + asked["name"]) or ""
+
+
 # Changing
 
 
@@ -264,8 +268,10 @@ def forget(at: Any, asked: Any) -> Any:
 
 def keep_secret(at: Any, asked: Any) -> Any:
     path = at["var"] + "/secrets/" + asked["name"]
-    if not os.path.exists(path):
-        write(path, secrets.token_urlsafe(32), 0o640, pwd.getpwnam(at["user"]).pw_gid)
+    kept = read(path)
+    text = asked["text"] or kept or secrets.token_urlsafe(32)
+    if text != kept:
+        write(path, text, 0o640, pwd.getpwnam(at["user"]).pw_gid)
     return True
 
 

@@ -82,9 +82,14 @@ class SystemdHost(SystemdReader):
         if seen is not None and seen.owner == self._cluster:
             self._remove([name], self._grace(seen))
 
-    def keep_secret(self, name: str) -> None:
+    def keep_secret(self, name: str, text: str = "") -> None:
+        """With a `text`, the secret is that one: what another host of the cluster keeps."""
         self.prepare()
-        self._agent.ask("keep_secret", {"name": name})
+        self._agent.ask("keep_secret", {"name": name, "text": text})
+
+    def secret(self, name: str) -> str:
+        """A secret that is kept there; "" when there is none."""
+        return str(self._agent.ask("secret", {"name": name}))
 
     def execute(self, name: str, argv: Sequence[str]) -> int:
         self._asked(name)

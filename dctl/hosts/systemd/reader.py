@@ -96,4 +96,8 @@ class SystemdReader:
         here = str(self._fleet.tunnel(self.name).port(there))
         target = here if check.type == "grpc" else urlunsplit(url._replace(netloc=here))
         answer = checks.probe(dataclasses.replace(check, target=target))
-        return dataclasses.replace(answer, reason=answer.reason.replace(here, str(there)))
+        why = answer.reason.replace(here, str(there))
+        # ssh takes the connection here, and drops it when nobody takes it there.
+        if "reset by peer" in why or "without response" in why:
+            why = f"{there} refused the connection"
+        return dataclasses.replace(answer, reason=why)

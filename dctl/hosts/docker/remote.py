@@ -1,0 +1,57 @@
+"""Containers on the engine of another machine, reached through its SSH tunnel.
+
+The engine is asked as one of this machine is. Ports are that machine's: they are looked at, and
+called, from there. What dctl keeps of the cluster itself (lock, journal, secrets) it keeps here,
+with what it stopped on purpose; the first host of a cluster has those that count.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dctl.errors import DctlError
+from dctl.hosts.attached import run_attached
+from dctl.hosts.base import Check, Endpoint, PortOwner, Probe
+from dctl.hosts.docker.client import Engine
+from dctl.hosts.docker.host import DockerHost
+from dctl.hosts.docker.reader import DockerReader
+from dctl.hosts.ssh import Fleet
+from dctl.hosts.systemd.reader import SystemdReader
+
+
+class RemoteDockerReader(DockerReader):
+    """Observe the containers of `cluster` on the machine `host` of a fleet."""
+
+    def __init__(self, cluster: str, *, workspace: Path, fleet: Fleet, host: str) -> None:
+        engine = Engine(host, lambda: fleet.tunnel(host).base_url())
+        super().__init__(cluster, workspace=workspace, host=host, engine=engine)
+        self._fleet = fleet
+        self._machine = SystemdReader(cluster, fleet=fleet, host=host)
+
+    def port_owner(self, endpoint: Endpoint) -> PortOwner | None:
+        return self._publisher(endpoint) or self._machine.port_owner(endpoint)
+
+    def free_port(self, address: str) -> int:
+        return self._machine.free_port(address)
+
+    def probe(self, check: Check) -> Probe:
+        return self._exec(check) if check.type == "exec" else self._machine.probe(check)
+
+
+class RemoteDockerHost(RemoteDockerReader, DockerHost):
+    """Run the containers of one cluster on the engine of another machine."""
+
+    def execute(self, name: str, argv: Sequence[str]) -> int:
+        current = self._current(name)
+        if not current.alive:
+            raise DctlError(
+                f"the container of {name} on {self.name} does not run",
+                hint=f"dctl infra start {name}",
+            )
+        terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        options = ["--interactive", *(["--tty"] if terminal else [])]
+        line = shlex.join(["docker", "exec", *options, current.id, *argv])
+        return run_attached(self._fleet.tunnel(self.name).command(line, terminal=terminal))
