@@ -135,7 +135,8 @@ def _start(name: str, tag: str, mark: str, key: Path) -> Machine:
     container = f"{mark}-{name}"
     done = subprocess.run(
         ["docker", "run", "--detach", "--name", container, "--label", f"draft-test={mark}",
-         "--hostname", name, "--cap-add", "SYS_ADMIN", "--cgroupns=private",
+         "--hostname", name, "--cap-add", "SYS_ADMIN", "--cap-add", "SYS_PTRACE",
+         "--cgroupns=private",
          "--security-opt", "apparmor=unconfined", "--security-opt", "seccomp=unconfined",
          "--tmpfs", "/run", "--tmpfs", "/run/lock", "--env", "container=docker", tag],
         capture_output=True, text=True, timeout=120, check=False,

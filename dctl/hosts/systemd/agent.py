@@ -22,10 +22,7 @@ import sys
 import time
 from typing import Any
 
-_SHOWN = (
-    "Id,LoadState,ActiveState,SubState,Result,ExecMainCode,ExecMainStatus,NRestarts,MainPID,"
-    "ExecMainStartTimestampMonotonic,NeedDaemonReload"
-)
+_SHOWN = "Id,ActiveState,NRestarts,MainPID,ExecMainStartTimestampMonotonic,NeedDaemonReload"
 # systemd's "a stop job was begun", by its message id.
 _STOP_JOB = "de5b426a63be47a7b6ac3eaac82e2f6f"
 _LARGEST_FILE = 65536  # of a changed file, what is told
@@ -49,17 +46,20 @@ def observe(at: Any, asked: Any) -> Any:
     for name, unit in units.items():
         manifest = read_json(asked_file(at, name))
         said = shown.get(unit, {})
+        run = at["var"] + "/run/" + name
+        begun = changed(run + ".json")
         found["things"].append(
             {
                 "name": name,
                 "unit": read(at["units"] + "/" + unit),
                 "asked": manifest,
-                "running": read_json(at["var"] + "/run/" + name + ".json"),
+                "running": read_json(run + ".json"),
                 "env": read(at["etc"] + "/" + name + "/env"),
                 "files": changed_files(at, name, manifest),
-                "ended": (read(at["var"] + "/run/" + name + ".exit") or "").strip(),
+                "ended": (read(run + ".exit") or "").strip(),
+                "over": begun > 0 and changed(run + ".exit") >= begun,
                 "show": said,
-                "told": was_told(unit, said),
+                "told": was_told(unit, said, begun),
                 "started": started(said),
             }
         )
@@ -101,18 +101,25 @@ def changed_files(at: Any, name: Any, manifest: Any) -> Any:
     return found
 
 
-def was_told(unit: Any, said: Any) -> Any:
+def was_told(unit: Any, said: Any, begun: Any) -> Any:
     """Whether somebody stopped what ended well: systemd itself does not tell it from a job that
     is done."""
-    if said.get("ActiveState") != "inactive" or said.get("ExecMainStartTimestampMonotonic") == "0":
+    if said.get("ActiveState") != "inactive" or not begun:
         return False
-    since = f"@{int(started(said))}"
     done = subprocess.run(
-        ["journalctl", "-q", "-o", "cat", "-n", "1", "--since", since, "UNIT=" + unit,
+        ["journalctl", "-q", "-o", "cat", "-n", "1", "--since", f"@{int(begun)}", "UNIT=" + unit,
          "MESSAGE_ID=" + _STOP_JOB],
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     return bool(done.stdout.strip())
+
+
+def changed(path: Any) -> Any:
+    """When, in seconds since the epoch; 0 when it is not there."""
+    try:
+        return os.stat(path).st_mtime_ns / 1e9
+    except FileNotFoundError:
+        return 0
 
 
 def started(said: Any) -> Any:

@@ -10,8 +10,6 @@ from dctl.hosts.base import Endpoint, Json, Kind, Observed, State
 from dctl.hosts.systemd.layout import Layout
 from dctl.hosts.systemd.unit import edits, env_of, env_text, owner, unit_text
 
-_EXITED = "1"  # CLD_EXITED
-
 
 def observed(layout: Layout, told: Mapping[str, Any], *, host: str) -> Observed | None:
     """One instance as it is; None for what another cluster made under a name like ours."""
@@ -79,9 +77,8 @@ def _state(told: Mapping[str, Any]) -> State:
         and running is not None
         and asked["spec"]["restart"]["when"] != "always"
         and asked["digest"] == running["digest"]
-        and (said.get("Result"), said.get("ExecMainCode")) == ("success", _EXITED)
-        and said.get("ExecMainStatus") == "0"
-        and told["started"] > 0
+        and told["over"]
+        and told["ended"] == "exited 0"
         and not told["told"]
     )
     return State.COMPLETED if done else State.STOPPED

@@ -98,6 +98,6 @@ class SystemdReader:
         answer = checks.probe(dataclasses.replace(check, target=target))
         why = answer.reason.replace(here, str(there))
         # ssh takes the connection here, and drops it when nobody takes it there.
-        if "reset by peer" in why or "without response" in why:
+        if any(words in why for words in ("reset by peer", "Socket closed", "without response")):
             why = f"{there} refused the connection"
         return dataclasses.replace(answer, reason=why)

