@@ -40,7 +40,7 @@ RUN useradd -m -s /bin/bash deploy && useradd -m -s /bin/bash careful \\
 STOPSIGNAL SIGRTMIN+3
 CMD ["/sbin/init"]
 """
-_USERS = ("root", "deploy", "careful")
+_SOCKET = "/var/run/docker.sock"
 
 
 def _docker(*arguments: str, text: str | None = None, check: bool = True) -> str:
@@ -112,17 +112,21 @@ class Machine:
 
 
 @contextmanager
-def machines(folder: Path, *names: str) -> Iterator[list[Machine]]:
-    """Machines of their own, gone afterwards whatever happened."""
+def machines(folder: Path, *names: str, engine: bool = False) -> Iterator[list[Machine]]:
+    """Machines of their own, gone afterwards whatever happened; with this machine's Docker `engine`
+    as theirs, if asked for."""
     tag = image()
     key = folder / "key"
     if not key.exists():
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     mark = f"draft-test-{uuid.uuid4().hex[:8]}"
     try:
-        made = [_start(name, tag, mark, key) for name in names]
+        more = ["--volume", f"{_SOCKET}:/docker.sock"] if engine else []
+        made = [_start(name, tag, mark, key, more) for name in names]
         for machine in made:
             _ready(machine, key)
+            if engine:  # /run is the machine's own
+                machine.inside("ln", "-sf", "/docker.sock", _SOCKET)
         yield made
     finally:
         label = f"label=draft-test={mark}"
@@ -131,14 +135,15 @@ def machines(folder: Path, *names: str) -> Iterator[list[Machine]]:
             _docker("rm", "-f", "-v", container, check=False)
 
 
-def _start(name: str, tag: str, mark: str, key: Path) -> Machine:
+def _start(name: str, tag: str, mark: str, key: Path, more: list[str]) -> Machine:
     container = f"{mark}-{name}"
     done = subprocess.run(
         ["docker", "run", "--detach", "--name", container, "--label", f"draft-test={mark}",
          "--hostname", name, "--cap-add", "SYS_ADMIN", "--cap-add", "SYS_PTRACE",
          "--cgroupns=private",
          "--security-opt", "apparmor=unconfined", "--security-opt", "seccomp=unconfined",
-         "--tmpfs", "/run", "--tmpfs", "/run/lock", "--env", "container=docker", tag],
+         "--tmpfs", "/run", "--tmpfs", "/run/lock", "--env", "container=docker",
+         *more, tag],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     if done.returncode:

@@ -210,7 +210,10 @@ class Fleet:
             error = {"kind": "timeout", "said": f"{job['what']} took over {job['timeout']:g}s"}
         except (SSHException, EOFError, OSError) as problem:
             machine.cut()
-            error = {"kind": "cut", "said": str(problem) or type(problem).__name__}
+            if "Timeout" in str(problem):  # no channel was opened
+                error = {"kind": "timeout", "said": f"{job['what']} could not begin"}
+            else:
+                error = {"kind": "cut", "said": str(problem) or type(problem).__name__}
         except Exception as problem:  # noqa: BLE001 (whatever a library raises is told, and stays here)
             error = {"kind": "failed", "said": f"{type(problem).__name__}: {problem}"}
         return {"id": job["id"], "error": error}
