@@ -22,6 +22,9 @@ from tests.support.docker import FOREVER, image
 from tests.support.machines import machines
 from tests.support.waiting import wait_until
 
+# The first test on a computer makes the machines' image.
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RemoteDockerHost]:

@@ -20,6 +20,9 @@ from tests.support.docker import containers
 from tests.support.remote import Remote, remotes
 from tests.support.waiting import wait_until
 
+# The first test on a computer makes the machines' image.
+pytestmark = pytest.mark.timeout(900)
+
 SLEEP = ("-c", "import signal; print('up', flush=True); signal.pause()")
 
 

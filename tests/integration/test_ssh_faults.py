@@ -17,6 +17,9 @@ from dctl.hosts.ssh.known import KnownHosts
 from tests.support.machines import Machine, machines
 from tests.support.waiting import wait_until
 
+# The first test on a computer makes the machines' image.
+pytestmark = pytest.mark.timeout(900)
+
 NAMES = ("a", "b", "c")
 
 

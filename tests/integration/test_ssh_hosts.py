@@ -18,6 +18,9 @@ from dctl.hosts.ssh.target import Target
 from dctl.spec.types import SshTarget
 from tests.support.machines import Machine, machines
 
+# The first test on a computer makes the machines' image.
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Machine]]:

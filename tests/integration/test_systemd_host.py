@@ -17,6 +17,9 @@ from tests.support.machines import Machine
 from tests.support.remote import Remote, remotes
 from tests.support.waiting import wait_until
 
+# The first test on a computer makes the machines' image.
+pytestmark = pytest.mark.timeout(900)
+
 PYTHON = "/usr/bin/python3"
 FOREVER = (PYTHON, "-c", "import signal; print('up', flush=True); signal.pause()")
 # Ends with success when told to, as good servers do.
