@@ -153,14 +153,17 @@ async def test_a_beat_that_changes_nothing_is_not_written(node: Node) -> None:
 
 async def test_a_broken_stream_is_not_a_farewell(node: Node) -> None:
     """A client that vanished stays registered until silence tells."""
-    identity = await join(node)
-    for _ in range(20):
+    identities = [await join(node) for _ in range(20)]
+
+    async def vanish(identity: models.ProcessIdentity) -> None:
         async with grpc.aio.insecure_channel(node.address) as channel:
-            stub = Node(node.address, node.service, channel).registry
-            call = stub.Synchronize()
+            call = Node(node.address, node.service, channel).registry.Synchronize()
             await beat(call, identity)
             call.cancel()
-    assert await find(node, identity.pid) is not None
+
+    for _ in range(10):
+        await asyncio.gather(*map(vanish, identities))
+    assert set(await query(node)) == {identity.pid for identity in identities}
 
 
 async def test_a_node_that_stops_takes_nobody_along(server: Nats) -> None:

@@ -143,8 +143,8 @@ def _watch(cluster: OpenCluster, made: Plan, every: float) -> None:
     from dctl.render.times import span
     from dctl.render.watch import print_note
 
-    click.echo(f"watching {cluster.name} every {span(every)}; Ctrl-C ends it", err=True)
     with Ending() as stop:
+        click.echo(f"watching {cluster.name} every {span(every)}; Ctrl-C ends it", err=True)
         watch(cluster, asked(made), every=every, stop=stop, tell=print_note)
     click.echo(f"{cluster.name} is no longer watched; it goes on running", err=True)
 

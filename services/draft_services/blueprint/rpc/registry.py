@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -22,6 +23,9 @@ from draft_services.blueprint.rpc import ingress
 from draft_services.blueprint.rpc.status import answering
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+_BROKEN = 0.25
+"""Seconds within which a stream whose messages have ended is known to be broken."""
 
 
 class RegistryRpc(ServiceDiscoveryServiceServicer):
@@ -64,9 +68,11 @@ class RegistryRpc(ServiceDiscoveryServiceServicer):
                     raise InvalidArgument(f"pid: this stream is of {pid}, not of {details.pid}")
                 await self._registry.report(pid, _details(details))
                 yield self._cluster(url)
-            # The iterator ends only for a client that has closed its side. One that is gone, or
-            # whose stream we end ourselves, cancels this call: it may come back, or silence tells.
+            # A client that has closed its side says farewell. One that is gone, or whose stream we
+            # end ourselves, cancels this call: it may come back, or silence tells. gRPC tells the
+            # end of a broken stream's messages first and that it is broken a moment later.
             if pid:
+                await asyncio.sleep(_BROKEN)
                 await self._registry.finalize(pid)
 
     async def Finalize(self, request: pb.FinalizeRequest, context: Context) -> pb.FinalizeResponse:
