@@ -3,14 +3,15 @@
 One loop owns all jobs; effects and probes run in a small pool, everything else happens in the
 loop. A job is begun when what it needs is ready, and is done when its own gate says so. After a
 failure nothing new is begun: what runs is finished, and the result says what was done and what
-was not. Running the same apply again goes on from there, for the plan is made of what is there.
+was not. A machine that is lost ends only what is for it, or needs that: the others finish. Running
+the same apply again goes on from there, for the plan is made of what is there.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -21,14 +22,16 @@ from dctl.engine.plan import Plan
 from dctl.engine.rollout import EXCHANGES, undoing
 from dctl.engine.step import Role, Step
 from dctl.engine.verdict import Action
-from dctl.errors import DctlError
-from dctl.hosts.base import Condition, Host, Kind, Observed, Probe, State
+from dctl.errors import DctlError, UnreachableError
+from dctl.hosts.base import RUN_FROM, Condition, Host, Kind, Observed, Probe, State, machine_of
 
-_PARALLEL = 8  # effects and probes at once: they mostly wait for others
+_PARALLEL = 8  # effects, looks and probes at once: they mostly wait for others
+_MOST = 64  # of them, when there are many hosts
 _TICK = 0.05  # seconds between two looks
 _TAIL = 20  # lines of a failed thing's own output
+_BLIND = 3  # looks in a row that fail before its host counts as lost
 # Healthy when `ensure` returns: the proxy has acknowledged a route, an image is built.
-_READY_WHEN_ENSURED = frozenset({Kind.ROUTE, Kind.IMAGE})
+_READY_WHEN_ENSURED = frozenset({Kind.ROUTE, *RUN_FROM})
 
 
 class Phase(StrEnum):
@@ -65,7 +68,8 @@ class Failure:
 class Result:
     """What an apply did. Only steps that changed something are listed as done or not done;
     `restored` are those of them that run again as before, since their service's rollout failed.
-    `halted` tells why nothing more was begun, when that was not for a failure."""
+    `halted` tells why nothing more was begun, when that was not for a failure; `silent` are the
+    hosts that were left as they are, since they did not answer when it was planned, and why."""
 
     done: tuple[Step, ...]
     failures: tuple[Failure, ...]
@@ -73,10 +77,11 @@ class Result:
     restored: tuple[Step, ...] = ()
     interrupted: bool = False
     halted: str = ""
+    silent: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
-        return not (self.failures or self.interrupted or self.halted)
+        return not (self.failures or self.interrupted or self.halted or self.silent)
 
     def to_json(self) -> dict[str, Any]:
         """The shape in the journal."""
@@ -87,6 +92,7 @@ class Result:
             "restored": [step.name for step in self.restored],
             "interrupted": self.interrupted,
             "halted": self.halted,
+            "silent": dict(self.silent),
         }
 
 
@@ -142,6 +148,16 @@ class _Job:
         return self.phase is Phase.DONE
 
 
+@dataclass(slots=True)
+class _Looks:
+    """The looks at one host. `jobs` are those that the look under way is for."""
+
+    future: Future[Sequence[Observed]] | None = None
+    jobs: list[_Job] = field(default_factory=list)
+    next: float = 0.0
+    blind: int = 0
+
+
 class _Run:
     def __init__(
         self,
@@ -151,14 +167,18 @@ class _Run:
         halt: Callable[[], str],
     ) -> None:
         self.hosts = hosts
+        self.silent = plan.silent
         self.on_event = on_event
         self.halt = halt
         self.jobs = [_Job(step) for step in plan.steps]
         self.stopping = False
+        self.lost: set[str] = set()  # machines
+        self.looks = {step.host: _Looks() for step in plan.steps}
         _link(self.jobs)
 
     def run(self) -> Result:
-        pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="apply")
+        parallel = min(max(_PARALLEL, 2 * len(self.looks)), _MOST)
+        pool = ThreadPoolExecutor(parallel, thread_name_prefix="apply")
         interrupted, halted = False, ""
         try:
             while not all(job.settled for job in self.jobs):
@@ -180,7 +200,11 @@ class _Run:
                 continue
             if not job.step.changes:
                 self._enter(job, Phase.GATING)
-            elif self.stopping or any(other.phase in _LOST for other, _ in job.waits_for):
+            elif (
+                self.stopping
+                or machine_of(job.step.host) in self.lost
+                or any(other.phase in _LOST for other, _ in job.waits_for)
+            ):
                 self._enter(job, Phase.SKIPPED)
             elif all(other.fulfils(condition) for other, condition in job.waits_for):
                 self._enter(job, Phase.ACTING)
@@ -200,18 +224,20 @@ class _Run:
                 raise AssertionError(f"a plan never carries out {step.verdict.action}")
 
     def _collect(self) -> None:
-        pending = {job.future: job for job in self.jobs if job.future is not None}
-        if not pending:
+        pending: dict[Future[Any], _Job] = {job.future: job for job in self.jobs if job.future}
+        looks: list[Future[Any]] = [each.future for each in self.looks.values() if each.future]
+        if not pending and not looks:
             time.sleep(_TICK)
             return
-        done, _ = wait(pending, timeout=_TICK, return_when=FIRST_COMPLETED)
-        for future in done:
-            job = pending[future]
+        done, _ = wait({*pending, *looks}, timeout=_TICK, return_when=FIRST_COMPLETED)
+        for future, job in pending.items():
+            if future not in done:
+                continue
             job.future = None
             try:
                 answer = future.result()
             except DctlError as error:
-                self._fail(job, error.message + (f" ({error.hint})" if error.hint else ""))
+                self._fail(job, error)
                 continue
             if job.phase is Phase.ACTING:
                 job.started = True
@@ -221,38 +247,63 @@ class _Run:
                 job.probe = answer
 
     def _gate(self, pool: ThreadPoolExecutor) -> None:
-        gating = [job for job in self.jobs if job.phase is Phase.GATING]
-        seen = self._observe({job.step.host for job in gating})
+        """Look at each host that has jobs to judge, and judge those that were there to be judged
+        when the look began."""
         now = time.monotonic()
-        for job in gating:
-            there = seen.get((job.step.host, job.step.name))
-            resource = job.step.resource
-            assert resource is not None
-            if job.step.kind in _READY_WHEN_ENSURED or (there and there.state is State.HELD):
+        for job in self._gating():
+            if job.step.kind in _READY_WHEN_ENSURED:
                 self._enter(job, Phase.DONE)
+        for name, looks in self.looks.items():
+            if looks.future is None:
+                looks.jobs = [job for job in self._gating() if job.step.host == name]
+                if looks.jobs and now >= looks.next:
+                    looks.next = now + _TICK
+                    looks.future = pool.submit(self.hosts[name].observe)
                 continue
-            if there and job.restarts_before is None:
-                job.restarts_before = there.restarts  # only what happens from now on counts
-            judged = opinion(
-                resource,
-                there,
-                job.probe,
-                elapsed=now - job.began,
-                restarts_before=job.restarts_before or 0,
-                now=time.time(),
-            )
-            if judged.gate is Gate.READY:
-                self._enter(job, Phase.DONE)
-            elif judged.gate is Gate.FAILED:
-                self._fail(job, judged.reason)
-            elif resource.check and job.future is None and now >= job.next_probe:
-                job.next_probe = now + min(_TICK * 2, resource.check.interval)
-                job.future = pool.submit(self.hosts[job.step.host].probe, resource.check)
+            if not looks.future.done():
+                continue
+            try:
+                seen = {one.name: one for one in looks.future.result()}
+                looks.blind = 0
+            except DctlError as error:
+                seen = None
+                looks.blind += 1
+                if looks.blind >= _BLIND:
+                    for job in looks.jobs:
+                        self._fail(job, error)
+            looks.future = None
+            if seen is not None:
+                for job in looks.jobs:
+                    if job.phase is Phase.GATING:
+                        self._judge(job, seen.get(job.step.name), pool)
 
-    def _observe(self, names: Iterable[str]) -> dict[tuple[str, str], Observed]:
-        return {
-            (name, seen.name): seen for name in sorted(names) for seen in self.hosts[name].observe()
-        }
+    def _gating(self) -> list[_Job]:
+        return [job for job in self.jobs if job.phase is Phase.GATING]
+
+    def _judge(self, job: _Job, there: Observed | None, pool: ThreadPoolExecutor) -> None:
+        now = time.monotonic()
+        resource = job.step.resource
+        assert resource is not None
+        if there and there.state is State.HELD:
+            self._enter(job, Phase.DONE)
+            return
+        if there and job.restarts_before is None:
+            job.restarts_before = there.restarts  # only what happens from now on counts
+        judged = opinion(
+            resource,
+            there,
+            job.probe,
+            elapsed=now - job.began,
+            restarts_before=job.restarts_before or 0,
+            now=time.time(),
+        )
+        if judged.gate is Gate.READY:
+            self._enter(job, Phase.DONE)
+        elif judged.gate is Gate.FAILED:
+            self._fail(job, judged.reason)
+        elif resource.check and job.future is None and now >= job.next_probe:
+            job.next_probe = now + min(_TICK * 2, resource.check.interval)
+            job.future = pool.submit(self.hosts[job.step.host].probe, resource.check)
 
     def _enter(self, job: _Job, phase: Phase, detail: str = "") -> None:
         if job.began == 0.0:
@@ -260,14 +311,22 @@ class _Run:
         job.phase = phase
         self.on_event(Event(job.step, phase, time.monotonic() - job.began, detail))
 
-    def _fail(self, job: _Job, reason: str) -> None:
-        step = job.step
-        tail: tuple[str, ...] = ()
-        if step.kind in (Kind.PROCESS, Kind.CONTAINER):
-            tail = tuple(self.hosts[step.host].logs(step.name, lines=_TAIL))
-        job.failure = Failure(step, reason, tail)
-        self.stopping = True
+    def _fail(self, job: _Job, why: str | DctlError) -> None:
+        reason = why if isinstance(why, str) else _told(why)
+        if isinstance(why, UnreachableError):
+            self.lost.add(machine_of(job.step.host))
+        else:
+            self.stopping = True
+        job.failure = Failure(job.step, reason, self._tail(job.step))
         self._enter(job, Phase.FAILED, reason)
+
+    def _tail(self, step: Step) -> tuple[str, ...]:
+        if step.kind not in (Kind.PROCESS, Kind.CONTAINER) or machine_of(step.host) in self.lost:
+            return ()
+        try:
+            return tuple(self.hosts[step.host].logs(step.name, lines=_TAIL))
+        except DctlError:  # what failed is told; that it left no words is no second failure
+            return ()
 
     def _result(self, interrupted: bool, halted: str) -> Result:
         changed = [job for job in self.jobs if job.step.changes]
@@ -279,7 +338,12 @@ class _Run:
             ),
             interrupted=interrupted,
             halted=halted,
+            silent=self.silent,
         )
+
+
+def _told(error: DctlError) -> str:
+    return error.message + (f" ({error.hint})" if error.hint else "")
 
 
 _LOST = (Phase.FAILED, Phase.SKIPPED)

@@ -49,8 +49,7 @@ def change(
     with first.lock(who()) as lease:
         plan = decide()
         number = next_number(first.journal())
-        for secret in intent.secrets:
-            first.keep_secret(secret)
+        _share(intent.secrets, plan, hosts, first)
         if plan.changed:
             first.record(_begin(intent, number, plan))
         result = carry_out(plan, hosts, on_event=on_event, halt=lambda: lease.lost() or halt())
@@ -62,6 +61,15 @@ def change(
         if release:
             first.keep_release(release.to_json())
     return result
+
+
+def _share(secrets: Sequence[str], plan: Plan, hosts: Mapping[str, Host], first: Host) -> None:
+    """Make the cluster's secrets, and give them to each host that something is changed on."""
+    for secret in secrets:
+        first.keep_secret(secret)
+        for name in dict.fromkeys(step.host for step in plan.changed):
+            if hosts[name] is not first:
+                hosts[name].keep_secret(secret, first.secret(secret))
 
 
 def _begin(intent: Intent, number: int, plan: Plan) -> dict[str, Any]:

@@ -4,32 +4,41 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from dctl.engine.apply import Event, Result
+from dctl.engine.catalogue.ground import Ground
+from dctl.engine.catalogue.parts import placed
 from dctl.engine.change import Intent, change
-from dctl.engine.desired import desired, unsupported
+from dctl.engine.desired import desired
 from dctl.engine.history import ENDED, Record, Release, history, next_number, target
 from dctl.engine.plan import Plan, make_plan, only_of
 from dctl.engine.ports import PortBook
 from dctl.engine.records import entry, who
-from dctl.engine.runtimes import LOCAL, NONCE, Say, runtime_of
+from dctl.engine.runtimes import NONCE, Restored, Runtime, Say, runtimes_of
 from dctl.engine.saved import SavedPlan, asked, refuse_moved, refuse_stale
+from dctl.engine.sight import Sight, look
 from dctl.engine.status import Row, status
-from dctl.errors import DctlError, NotFoundError, UnreachableError, WaitTimeoutError
+from dctl.engine.unsupported import unsupported
+from dctl.errors import DctlError, NotFoundError, UnreachableError
 from dctl.hosts.base import Holder, Host, Kind, Observed, Probe, Reader, Resource, State
 from dctl.hosts.routes import INGRESS, RouteHost, RouteReader
 from dctl.spec import Loaded
 from dctl.spec.variant import Variant
 from dctl.workspace import load_spec
 
+if TYPE_CHECKING:
+    from dctl.hosts.ssh import Fleet
+
 _UP = (State.RUNNING, State.STARTING)
 Verb = Literal["start", "stop", "restart"]
 _RUNNING = (Kind.PROCESS, Kind.CONTAINER)
+_PARALLEL = 32  # probes at once: they mostly wait
 
 
 def open_cluster(
@@ -55,48 +64,57 @@ class Rollback:
 
 
 class OpenCluster:
-    """The spec at hand. Looking is free; `hosts()` alone gives out what can change something."""
+    """The spec at hand. Looking is free; `hosts()` alone gives out what can change something.
+
+    The first host keeps the cluster's lock, journal and releases: without it nothing is done. Any
+    other one may be silent; what is there is left as it is, and all that shows something says so.
+    """
 
     def __init__(self, loaded: Loaded, say: Say) -> None:
         self.spec = loaded.cluster
         self.name = loaded.cluster.name
         self.source = loaded.path
         self.root = loaded.root
-        self._runtime = runtime_of(loaded, say)
+        self._runtimes: Mapping[str, Runtime] = runtimes_of(loaded, say, lambda: self._fleet)
 
     @functools.cached_property
     def readers(self) -> Mapping[str, Reader]:
         """Every host by name, its looking face only."""
-        return {
-            **self._runtime.readers(),
-            INGRESS: RouteReader(self.name, lambda: self.address("fuse")),
-        }
+        ingress = RouteReader(self.name, lambda: self.address("fuse"))
+        own = (reader for readers in self._looking.values() for reader in readers)
+        return {**{reader.name: reader for reader in own}, INGRESS: ingress}
 
     def hosts(self) -> Mapping[str, Host]:
         """Every host by name, with the verbs that change it."""
-        return {
-            **self._runtime.hosts(),
-            INGRESS: RouteHost(self.name, lambda: self.address("fuse")),
-        }
+        return self._hosts
 
-    def observe(self) -> list[Observed]:
-        """All that is there, by host and name."""
-        return [seen for _, reader in sorted(self.readers.items()) for seen in reader.observe()]
+    def look(self) -> Sight:
+        """All that is there. Raises UnreachableError without the first host or the ingress."""
+        sight = self._look()
+        return sight + Sight(tuple(self._routes(sight).observe()))
 
     def resources(
-        self,
-        seen: Sequence[Observed | Resource],
-        *,
-        port_offset: int | None = None,
+        self, sight: Sight, *more: Resource, port_offset: int | None = None
     ) -> list[Resource]:
-        """What the spec asks for, with the ports that it has or would get."""
-        ports = PortBook(seen, self.readers[LOCAL].free_port, offset=port_offset)
-        return [*self._runtime.resources(), *desired(self._runtime.site(ports))]
+        """What the spec asks for, with the ports that it has or would get. `more` was planned
+        before, and keeps its ports."""
+        known: list[Observed | Resource] = [*sight.things, *more]
+        if sight.unseen and (releases := self.releases()):
+            # What cannot be seen has the ports that it had when all was well.
+            known += [r for r in releases[-1].resources if r.host in sight.unseen]
+
+        def free(host: str, address: str) -> int:
+            return 0 if host in sight.unseen else self.readers[host].free_port(address)
+
+        ports = PortBook(known, free, offset=port_offset)
+        sites = {host: runtime.site(ports) for host, runtime in self._runtimes.items()}
+        before = [r for runtime in self._runtimes.values() for r in runtime.resources()]
+        return [*before, *desired(Ground(self.spec, self.root, sites))]
 
     def plan(self, *, port_offset: int | None = None) -> Plan:
         """Look and compare."""
-        seen = self.observe()
-        return make_plan(self.name, self.resources(seen, port_offset=port_offset), seen)
+        sight = self.look()
+        return make_plan(self.name, self.resources(sight, port_offset=port_offset), sight)
 
     def plan_saved(self, saved: SavedPlan) -> Plan:
         """Look and compare again. Raises DctlError, naming what moved, unless that gives the very
@@ -107,39 +125,34 @@ class OpenCluster:
                 f" {self.name}",
                 hint="name the spec that it was made of: -f FILE",
             )
-        seen = self.observe()
-        asked = self.resources([*seen, *saved.ports], port_offset=saved.port_offset)
-        plan = make_plan(self.name, asked, seen)
+        sight = self.look()
+        asked = self.resources(sight, *saved.ports, port_offset=saved.port_offset)
+        plan = make_plan(self.name, asked, sight)
         refuse_stale(saved, plan)
         return plan
 
     def status(self) -> list[Row]:
-        """Look, ask each running thing for its health, and compare. An ingress that does not answer
-        hides its routes only."""
-        seen: list[Observed] = []
-        silent: dict[str, str] = {}
-        for name, reader in sorted(self.readers.items()):
-            try:
-                seen += reader.observe()
-            except (UnreachableError, WaitTimeoutError) as error:
-                if name == LOCAL:  # without it there is nothing to tell
-                    raise
-                silent[name] = error.message
-        asked = self.resources(seen)
-        probes = self._probes(asked, seen)
-        return status(self.name, asked, seen, probes, silent=silent, now=time.time())
+        """Look, ask each running thing for its health, and compare. A host that does not answer
+        hides its own things only, and an ingress its routes."""
+        sight = self._look()
+        sight += look({INGRESS: [self._routes(sight)]})
+        asked = self.resources(sight)
+        return status(self.name, asked, sight, self._probes(asked, sight), now=time.time())
 
     def address(self, part: str) -> str:
-        """host:port of a core part of this cluster that is up. Raises UnreachableError without one:
-        what listens where it would is another cluster's then."""
-        first = f"{part}-1"
-        seen = next((o for o in self.readers[LOCAL].observe() if o.name == first), None)
-        if seen is None or not seen.ports or seen.state not in _UP:
-            how = f"is {seen.state}" if seen else "is not there"
-            raise UnreachableError(
-                f"{part.capitalize()} of cluster {self.name} {how}", hint="dctl infra status"
-            )
-        return str(next(iter(seen.ports.values())))
+        """host:port, as it is reached from here, of a core part of this cluster that is up. Raises
+        UnreachableError without one: what listens where it would is another cluster's then."""
+        why = "is not there"
+        for host in dict.fromkeys(placed(self.spec).get(part, {}).values()):
+            sight = look({host: [self._looking[host][0]]})
+            if found := self._address(part, sight.things):
+                return found
+            states = [seen.state for seen in sight.things if seen.service == part]
+            why = next((f"is {state}" for state in states), why)
+            why = next((error.message for error in sight.silent.values()), why)
+        raise UnreachableError(
+            f"{part.capitalize()} of cluster {self.name} {why}", hint="dctl infra status"
+        )
 
     def apply(self, plan: Plan, *, on_event: Callable[[Event], None]) -> Result:
         """Carry `plan` out under the cluster's lock and keep a record of it. Raises DctlError when
@@ -148,14 +161,14 @@ class OpenCluster:
 
     def heal(
         self,
-        decide: Callable[[list[Observed]], Plan],
+        decide: Callable[[Sight], Plan],
         *,
         on_event: Callable[[Event], None],
         halt: Callable[[], str],
     ) -> Result:
         """Carry out what `decide` makes of what is there; this asks for nothing new."""
         intent = Intent("heal", keep=False)
-        return self._change(intent, lambda: decide(self.observe()), on_event=on_event, halt=halt)
+        return self._change(intent, lambda: decide(self.look()), on_event=on_event, halt=halt)
 
     def rollback(self, number: int | None = None) -> Rollback:
         """The way back to that release, else to the last good one. Raises NotFoundError when there
@@ -167,7 +180,7 @@ class OpenCluster:
                 f" {self.source} says {self.spec.runtime}",
                 hint="set the runtime back in the spec, then apply it",
             )
-        there = self._runtime.restored(release.resources)
+        there = self._restored(release.resources)
         if there.lacking:
             raise DctlError(
                 f"release {release.id} cannot be had again, nothing was changed:\n  "
@@ -178,7 +191,7 @@ class OpenCluster:
 
     def compare(self, asked: Sequence[Resource]) -> Plan:
         """Look, and compare with what was asked for at some time."""
-        return make_plan(self.name, asked, only_of(asked, self.observe()))
+        return make_plan(self.name, asked, only_of(asked, self.look()))
 
     def roll_back(self, way: Rollback, *, on_event: Callable[[Event], None]) -> Result:
         """Carry it out, with the very same engine as an apply."""
@@ -210,38 +223,45 @@ class OpenCluster:
 
     def operate(self, verb: Verb, names: Sequence[str], say: Callable[[str], None]) -> None:
         """Start, stop or restart what `names` select (nothing named: all), under the lock."""
-        chosen = [o for name in names for o in self.select(name)] if names else self._processes()
-        host = self._first
-        with host.lock(who()):
-            number = next_number(host.journal())
-            host.record(entry(verb, number, steps=[f"{verb} {seen.name}" for seen in chosen]))
+        chosen = [o for name in names for o in self.select(name)] if names else self.things()
+        first = self._first
+        with first.lock(who()):
+            number = next_number(first.journal())
+            first.record(entry(verb, number, steps=[f"{verb} {seen.name}" for seen in chosen]))
             for seen in reversed(chosen) if verb == "stop" else chosen:
+                host = self._hosts[seen.host]
                 {"start": host.start, "stop": host.stop, "restart": host.restart}[verb](seen.name)
                 say(seen.name)
-            host.record(entry(ENDED, number, done=[seen.name for seen in chosen]))
+            first.record(entry(ENDED, number, done=[seen.name for seen in chosen]))
 
     def end(self, how: Literal["down", "destroy", "clean"]) -> None:
         """Stop all that runs, or remove it, or remove every trace of the cluster too."""
-        host = self._first
-        do = host.down if how == "down" else functools.partial(host.clean, full=how == "clean")
-        if not host.journal():  # nothing was ever done to it: leave no trace of this either
+
+        def do() -> None:
+            # The first host last: what the others run needs it most, and it has the lock.
+            for name in reversed([*self._runtimes]):
+                host = self._hosts[name]
+                host.down() if how == "down" else host.clean(full=how == "clean")
+
+        first = self._first
+        if not first.journal():  # nothing was ever done to it: leave no trace of this either
             do()
             return
-        with host.lock(who()):
-            number = next_number(host.journal())
-            host.record(entry(how, number))
+        with first.lock(who()):
+            number = next_number(first.journal())
+            first.record(entry(how, number))
             do()
             if how != "clean":
-                host.record(entry(ENDED, number))
+                first.record(entry(ENDED, number))
 
     def execute(self, pattern: str, argv: Sequence[str]) -> int:
         """Run a command beside the instance that `pattern` names; of several one that runs."""
-        chosen = sorted(self.select(pattern), key=lambda seen: seen.state not in _UP)
-        return self._first.execute(chosen[0].name, argv)
+        chosen = min(self.select(pattern), key=lambda seen: seen.state not in _UP)
+        return self._hosts[chosen.host].execute(chosen.name, argv)
 
     def select(self, pattern: str) -> list[Observed]:
         """The running things that `pattern` names: an instance (cart-2), or a service's all."""
-        things = self._processes()
+        things = self.things()
         chosen = [o for o in things if pattern in (o.name, o.service)]
         if not chosen:
             names = ", ".join(sorted({o.service for o in things})) or "nothing is there yet"
@@ -250,10 +270,74 @@ class OpenCluster:
             )
         return chosen
 
+    def things(self) -> list[Observed]:
+        """The processes and containers that are there."""
+        return [seen for seen in self._look().things if seen.kind in _RUNNING]
+
     @property
     def _first(self) -> Host:
         """The host that keeps the cluster's lock and books."""
-        return self.hosts()[LOCAL]
+        return self._hosts[next(iter(self._runtimes))]
+
+    @functools.cached_property
+    def _looking(self) -> Mapping[str, Sequence[Reader]]:
+        return {name: [*runtime.readers().values()] for name, runtime in self._runtimes.items()}
+
+    @functools.cached_property
+    def _hosts(self) -> Mapping[str, Host]:
+        ingress = RouteHost(self.name, lambda: self.address("fuse"))
+        own = (hosts for runtime in self._runtimes.values() for hosts in [runtime.hosts()])
+        return {**{name: host for hosts in own for name, host in hosts.items()}, INGRESS: ingress}
+
+    @functools.cached_property
+    def _fleet(self) -> Fleet:
+        from dctl.hosts.ssh import Fleet
+        from dctl.hosts.ssh.target import targets, with_jumps
+
+        machines = targets(self.spec.hosts, self.root)
+        fleet = Fleet(with_jumps(machines, {target.name: target for target in machines}))
+        weakref.finalize(self, fleet.close)
+        fleet.warm()
+        return fleet
+
+    def _look(self) -> Sight:
+        """All but the routes."""
+        sight = look(self._looking)
+        if error := sight.silent.get(next(iter(self._runtimes))):
+            raise error
+        return sight
+
+    def _routes(self, sight: Sight) -> RouteReader:
+        def fuse() -> str:
+            if found := self._address("fuse", sight.things):
+                return found
+            raise UnreachableError(f"Fuse of cluster {self.name} is not there")
+
+        return RouteReader(self.name, fuse)
+
+    def _address(self, part: str, things: Iterable[Observed]) -> str:
+        for seen in things:
+            if seen.service == part and seen.kind in _RUNNING and seen.state in _UP and seen.ports:
+                return str(self.readers[seen.host].reach(next(iter(seen.ports.values()))))
+        return ""
+
+    def _restored(self, resources: Sequence[Resource]) -> Restored:
+        """What can be had again of what was asked for once; what is no host's stays as it is."""
+        found: list[Restored] = []
+        left = list(resources)
+        for name, runtime in self._runtimes.items():
+            own = {reader.name for reader in self._looking[name]}
+            found.append(runtime.restored([r for r in left if r.host in own]))
+            left = [r for r in left if r.host not in own]
+        gone = {r.host for r in left if r.kind in _RUNNING}
+        return Restored(
+            (*(r for each in found for r in each.resources), *left),
+            tuple(dict.fromkeys(words for each in found for words in each.otherwise)),
+            (
+                *(words for each in found for words in each.lacking),
+                *(f"{host} is no longer a host of {self.source}" for host in sorted(gone)),
+            ),
+        )
 
     def _intent(self, what: str, *, to: int | None = None, of: int | None = None) -> Intent:
         # A spec that names no nonce: the cluster gets one of its own.
@@ -268,8 +352,7 @@ class OpenCluster:
         on_event: Callable[[Event], None],
         halt: Callable[[], str] = lambda: "",
     ) -> Result:
-        hosts = self.hosts()
-        return change(intent, hosts, hosts[LOCAL], decide, on_event=on_event, halt=halt)
+        return change(intent, self._hosts, self._first, decide, on_event=on_event, halt=halt)
 
     def _again(self, plan: Plan) -> Plan:
         """The plan as of now; DctlError when it is not the one that was agreed to."""
@@ -279,16 +362,16 @@ class OpenCluster:
         refuse_moved(plan, now)
         return now
 
-    def _processes(self) -> list[Observed]:
-        return [
-            o for o in self.readers[LOCAL].observe() if o.kind in (Kind.PROCESS, Kind.CONTAINER)
-        ]
-
-    def _probes(self, asked: list[Resource], seen: list[Observed]) -> dict[str, Probe]:
-        running = {o.name for o in seen if o.state is State.RUNNING}
-        checks = {r.name: r.check for r in asked if r.check and r.name in running}
-        if not checks:
+    def _probes(self, asked: list[Resource], sight: Sight) -> dict[str, Probe]:
+        running = {o.name for o in sight.things if o.state is State.RUNNING}
+        checked = [r for r in asked if r.check and r.name in running]
+        if not checked:
             return {}
-        with ThreadPoolExecutor(8) as pool:
-            answers = pool.map(self.readers[LOCAL].probe, checks.values())
-            return dict(zip(checks, answers, strict=True))
+
+        def probe(resource: Resource) -> Probe:
+            assert resource.check is not None
+            return self.readers[resource.host].probe(resource.check)
+
+        with ThreadPoolExecutor(min(len(checked), _PARALLEL)) as pool:
+            answers = pool.map(probe, checked)
+            return {r.name: answer for r, answer in zip(checked, answers, strict=True)}

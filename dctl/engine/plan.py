@@ -8,26 +8,32 @@ from __future__ import annotations
 
 import dataclasses
 import graphlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from dctl.engine.rollout import stand_ins, with_stand_ins
+from dctl.engine.sight import Sight
 from dctl.engine.step import Role, Step
 from dctl.engine.verdict import Action, verdict
 from dctl.errors import ForeignError
-from dctl.hosts.base import Kind, Observed, Resource
+from dctl.hosts.base import RUN_FROM, Key, Observed, Resource, key_of
 
 __all__ = ["Plan", "Role", "Step", "in_dependency_order", "make_plan", "only_of"]
+
+
+K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What an apply would do: every resource of the cluster in dependency order, the unchanged
-    ones too (an apply waits for their health); deletions come first."""
+    ones too (an apply waits for their health); deletions come first. `silent` are the hosts that
+    could not be looked at, and why: nothing is planned for them."""
 
     cluster: str
     steps: tuple[Step, ...]
+    silent: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def changed(self) -> tuple[Step, ...]:
@@ -41,6 +47,7 @@ class Plan:
         return {
             "cluster": self.cluster,
             "changes": len(self.changed),
+            "silent": dict(self.silent),
             "steps": [
                 {
                     "host": step.host,
@@ -59,17 +66,19 @@ class Plan:
         }
 
 
-def make_plan(cluster: str, asked: Sequence[Resource], seen: Iterable[Observed]) -> Plan:
-    """Compare everything; raises ForeignError when a name that we need is somebody else's."""
-    there = {(o.kind, o.name): o for o in seen}
-    wished = {(r.kind, r.name): r for r in asked}
+def make_plan(cluster: str, asked: Sequence[Resource], sight: Sight) -> Plan:
+    """Compare everything that could be looked at; raises ForeignError when a name that we need is
+    somebody else's."""
+    asked = [resource for resource in asked if resource.host not in sight.unseen]
+    there = {key_of(o): o for o in sight.things}
+    wished = {key_of(r) for r in asked}
     temporary = stand_ins(asked)
     orphans = [
         Step(o.kind, o.name, o.host, o.service, verdict(None, o, cluster))
-        for key, o in sorted(there.items())
-        if key not in wished and key not in temporary
+        for place, o in sorted(there.items())
+        if place not in wished and place not in temporary
     ]
-    steps = [_step(r, there.get((r.kind, r.name)), cluster) for r in in_dependency_order(asked)]
+    steps = [_step(r, there.get(key_of(r)), cluster) for r in in_dependency_order(asked)]
     steps = with_stand_ins(steps, there, cluster)
     refused = [s for s in steps if s.verdict.action is Action.REFUSE]
     if refused:
@@ -79,13 +88,16 @@ def make_plan(cluster: str, asked: Sequence[Resource], seen: Iterable[Observed])
         )
     # Dependents go before what they need; observed needs tell, names break ties.
     deletions = [s for s in _dependents_first(orphans, there) if s.changes]
-    return Plan(cluster, (*deletions, *steps))
+    silent = {host: error.message for host, error in sorted(sight.silent.items())}
+    return Plan(cluster, (*deletions, *steps), silent)
 
 
-def only_of(asked: Sequence[Resource], seen: Iterable[Observed]) -> list[Observed]:
-    """What counts for a plan of what was asked for at another time: images are never in the way."""
-    wished = {(r.kind, r.name) for r in asked}
-    return [o for o in seen if o.kind is not Kind.IMAGE or (o.kind, o.name) in wished]
+def only_of(asked: Sequence[Resource], sight: Sight) -> Sight:
+    """What counts for a plan of what was asked for at another time: what programs run from is
+    never in the way."""
+    wished = {key_of(r) for r in asked}
+    things = tuple(o for o in sight.things if o.kind not in RUN_FROM or key_of(o) in wished)
+    return dataclasses.replace(sight, things=things)
 
 
 def _step(asked: Resource, seen: Observed | None, cluster: str) -> Step:
@@ -103,18 +115,25 @@ def in_dependency_order(resources: Sequence[Resource]) -> list[Resource]:
     return [by_name[name] for name in _sorted(graph, [r.name for r in resources])]
 
 
-def _dependents_first(steps: Sequence[Step], there: dict[tuple[Kind, str], Observed]) -> list[Step]:
-    by_name = {s.name: s for s in steps}
-    graph = {s.name: {n for n in there[s.kind, s.name].needs if n in by_name} for s in steps}
-    return [by_name[name] for name in reversed(_sorted(graph, sorted(by_name)))]
+def _dependents_first(steps: Sequence[Step], there: Mapping[Key, Observed]) -> list[Step]:
+    # One name may be on two hosts, when what had moved was cut off.
+    by_key = {key_of(s): s for s in steps}
+    named: dict[str, set[Key]] = {}
+    for step in steps:
+        named.setdefault(step.name, set()).add(key_of(step))
+    graph = {
+        place: {other for name in there[place].needs for other in named.get(name, ())}
+        for place in by_key
+    }
+    return [by_key[place] for place in reversed(_sorted(graph, sorted(by_key)))]
 
 
-def _sorted(graph: dict[str, set[str]], order: Sequence[str]) -> list[str]:
+def _sorted(graph: Mapping[K, set[K]], order: Sequence[K]) -> list[K]:
     """Topological order in which ties keep `order`, so that a plan is the same every time."""
     rank = {name: i for i, name in enumerate(order)}
     sorter = graphlib.TopologicalSorter(graph)
     sorter.prepare()
-    result: list[str] = []
+    result: list[K] = []
     while sorter.is_active():
         ready = sorted(sorter.get_ready(), key=rank.__getitem__)
         result += ready

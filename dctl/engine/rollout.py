@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 
 from dctl.engine.step import Role, Step
 from dctl.engine.verdict import Action, Verdict, verdict
-from dctl.hosts.base import Kind, Observed, Resource
+from dctl.hosts.base import Key, Kind, Observed, Resource, key_of
 
 EXCHANGES = (Action.UPDATE, Action.REPLACE)
-_Seen = Mapping[tuple[Kind, str], Observed]
+_Seen = Mapping[Key, Observed]
 
 
 def with_stand_ins(steps: Sequence[Step], there: _Seen, cluster: str) -> list[Step]:
@@ -30,21 +30,21 @@ def with_stand_ins(steps: Sequence[Step], there: _Seen, cluster: str) -> list[St
         stand_in = _stand_in(step)
         if stand_in and step.service in exchanged and step.service not in begun:
             begun.add(step.service)
-            decided = verdict(stand_in, there.get((stand_in.kind, stand_in.name)), cluster)
+            decided = verdict(stand_in, there.get(key_of(stand_in)), cluster)
             found.append(_step(stand_in, decided, Role.STAND_IN))
         found.append(step)
         if stand_in and number == last[step.service]:
-            seen = (stand_in.kind, stand_in.name) in there
+            seen = key_of(stand_in) in there
             if seen or step.service in begun:
                 why = Verdict(Action.DELETE, "stood in during the rollout")
                 found.append(dataclasses.replace(_step(stand_in, why, Role.LEAVING), resource=None))
     return found
 
 
-def stand_ins(asked: Sequence[Resource]) -> set[tuple[Kind, str]]:
+def stand_ins(asked: Sequence[Resource]) -> set[Key]:
     """What may be there for the time of a rollout, and is no orphan."""
     found = (r.rollout.stand_in for r in asked if r.rollout)
-    return {(stand_in.kind, stand_in.name) for stand_in in found if stand_in}
+    return {key_of(stand_in) for stand_in in found if stand_in}
 
 
 def undoing(

@@ -20,7 +20,7 @@ from dctl.engine.records import resource_from, resource_json, who
 from dctl.engine.step import Role, Step
 from dctl.engine.verdict import Action, differences
 from dctl.errors import DctlError, NotFoundError
-from dctl.hosts.base import Json, Resource
+from dctl.hosts.base import Json, Resource, key_of
 from dctl.hosts.state.files import write_whole
 from dctl.spec.variant import Variant
 
@@ -149,9 +149,9 @@ def _print(step: Step) -> dict[str, Any]:
 
 def _respecified(before: Sequence[Resource], now: Sequence[Resource]) -> Iterator[str]:
     """What the spec asks for differently. What came or went is a step that moved."""
-    asked_now = {(r.kind, r.name): r for r in now}
+    asked_now = {key_of(r): r for r in now}
     for resource in before:
-        other = asked_now.get((resource.kind, resource.name))
+        other = asked_now.get(key_of(resource))
         if other is None:
             continue
         changes = list(differences(resource_json(resource), resource_json(other)))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from dctl.engine.sight import Sight
 from dctl.engine.verdict import Action, verdict
-from dctl.hosts.base import Kind, Observed, Probe, Resource, State
+from dctl.hosts.base import RUN_FROM, Kind, Observed, Probe, Resource, State, key_of, machine_of
 
 Health = Literal["healthy", "unhealthy", "unknown", "-"]
 # Nothing has to run for these to be as they should.
@@ -49,19 +50,18 @@ class Row:
 def status(
     cluster: str,
     asked: Sequence[Resource],
-    seen: Iterable[Observed],
+    sight: Sight,
     probes: Mapping[str, Probe],
     *,
-    silent: Mapping[str, str],
     now: float,
 ) -> list[Row]:
-    """Rows in the order of `asked`, orphans last. `probes` by resource name; `silent` are the
-    hosts that could not be looked at, and why; `now` is seconds since the epoch."""
-    there = {(o.kind, o.name): o for o in seen}
+    """Rows in the order of `asked`, orphans last. `probes` by resource name; `now` is
+    seconds since the epoch."""
+    there = {key_of(o): o for o in sight.things}
     rows = [
-        _unseen(r, silent[r.host])
-        if r.host in silent
-        else _row(cluster, r, there.pop((r.kind, r.name), None), probes, now)
+        _unseen(r, sight)
+        if r.host in sight.unseen
+        else _row(cluster, r, there.pop(key_of(r), None), probes, now)
         for r in asked
     ]
     return rows + [_orphan(o, now) for _, o in sorted(there.items()) if o.owner == cluster]
@@ -107,10 +107,11 @@ def _row(
 def _desired(asked: Resource, at_rest: str) -> str:
     if at_rest:
         return at_rest
-    return State.PRESENT.value if asked.kind is Kind.IMAGE else State.RUNNING.value
+    return State.PRESENT.value if asked.kind in RUN_FROM else State.RUNNING.value
 
 
-def _unseen(asked: Resource, why: str) -> Row:
+def _unseen(asked: Resource, sight: Sight) -> Row:
+    host = machine_of(asked.host)
     return Row(
         name=asked.name,
         kind=asked.kind.value,
@@ -124,7 +125,7 @@ def _unseen(asked: Resource, why: str) -> Row:
         pid=None,
         restarts=0,
         last_exit="",
-        reason=why,
+        reason=sight.silent[host].message,
     )
 
 

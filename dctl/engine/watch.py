@@ -7,6 +7,7 @@ it waits; when the cluster is taken down on purpose, it ends.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -15,9 +16,10 @@ from typing import Protocol
 from dctl.engine.apply import Event, Failure, Phase, Result
 from dctl.engine.history import ASKING, Record, Release
 from dctl.engine.plan import Plan, make_plan, only_of
+from dctl.engine.sight import Sight
 from dctl.engine.step import Step
 from dctl.errors import DctlError, LockedError
-from dctl.hosts.base import Observed, Resource
+from dctl.hosts.base import Resource
 
 LONGEST = 300.0  # seconds between two tries of what does not get well
 _WELL = 60.0  # seconds of peace after which earlier tries are forgotten, if those were short
@@ -63,7 +65,7 @@ class Watched(Protocol):
 
     name: str
 
-    def observe(self) -> list[Observed]: ...
+    def look(self) -> Sight: ...
 
     def history(self) -> list[Record]: ...
 
@@ -71,7 +73,7 @@ class Watched(Protocol):
 
     def heal(
         self,
-        decide: Callable[[list[Observed]], Plan],
+        decide: Callable[[Sight], Plan],
         *,
         on_event: Callable[[Event], None],
         halt: Callable[[], str],
@@ -121,7 +123,7 @@ def restricted(plan: Plan, due: Callable[[str], bool]) -> Plan:
             continue
         chosen += [step, *(standing[name] for name in needs if name in standing)]
     picked = {id(step) for step in chosen}
-    return Plan(plan.cluster, tuple(step for step in plan.steps if id(step) in picked))
+    return dataclasses.replace(plan, steps=tuple(step for step in plan.steps if id(step) in picked))
 
 
 def watch(
@@ -179,8 +181,7 @@ class _Watch:
                 self.say(f"{what} is {_STANDING[newest.result]}: waiting for the next one")
                 return True
             self.adopt(newest)
-        seen = self.cluster.observe()
-        plan = self.compare(seen)
+        plan = self.compare(self.cluster.look())
         now = self.clock()
         self.patience.look([step.name for step in plan.changed], now)
         if restricted(plan, lambda name: self.patience.due(name, now)).changed:
@@ -206,7 +207,9 @@ class _Watch:
 
         now = self.clock()
         result = self.cluster.heal(
-            lambda seen: restricted(self.compare(seen), lambda name: self.patience.due(name, now)),
+            lambda sight: restricted(
+                self.compare(sight), lambda name: self.patience.due(name, now)
+            ),
             on_event=listen,
             halt=lambda: "the watch was ended" if self.stop.is_set() else "",
         )
@@ -221,8 +224,8 @@ class _Watch:
             if not (result.halted or result.interrupted):
                 self.patience.tried(step.name, now)
 
-    def compare(self, seen: list[Observed]) -> Plan:
-        return make_plan(self.cluster.name, self.asked, only_of(self.asked, seen))
+    def compare(self, sight: Sight) -> Plan:
+        return make_plan(self.cluster.name, self.asked, only_of(self.asked, sight))
 
     def say(self, text: str) -> None:
         """Tell it, unless it was the last thing that was told."""

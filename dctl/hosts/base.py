@@ -26,7 +26,12 @@ class Kind(StrEnum):
     PROCESS = "process"
     CONTAINER = "container"
     IMAGE = "image"
+    SOFTWARE = "software"
     ROUTE = "route"
+
+
+RUN_FROM = (Kind.IMAGE, Kind.SOFTWARE)
+"""What programs run from: named by its content, and shared."""
 
 
 class Condition(StrEnum):
@@ -108,6 +113,29 @@ class Resource:
     @property
     def digest(self) -> str:
         return spec_digest(self.spec)
+
+
+Key = tuple[str, Kind, str]
+"""A place for one thing: its host, its kind and its name."""
+
+
+class _Placed(Protocol):
+    @property
+    def host(self) -> str: ...
+    @property
+    def kind(self) -> Kind: ...
+    @property
+    def name(self) -> str: ...
+
+
+def key_of(thing: _Placed) -> Key:
+    """The place of a resource, of what was seen, or of a step."""
+    return thing.host, thing.kind, thing.name
+
+
+def machine_of(host: str) -> str:
+    """The machine that a host is on: what belongs to one is a host named <machine>/<what>."""
+    return host.partition("/")[0]
 
 
 class State(StrEnum):
@@ -197,6 +225,9 @@ class Reader(Protocol):
     def free_port(self, address: str) -> int:
         """A port that nobody holds now on `address`."""
 
+    def reach(self, endpoint: Endpoint) -> Endpoint:
+        """Where what listens there on the host is reached from this machine."""
+
     def probe(self, check: Check) -> Probe:
         """Ask once, within `check.timeout`."""
 
@@ -224,8 +255,12 @@ class Host(Reader, Protocol):
     def remove(self, name: str) -> None:
         """End it and forget it. Its data stays."""
 
-    def keep_secret(self, name: str) -> None:
-        """Make a random secret of that name, once, in a file that only its owner reads."""
+    def keep_secret(self, name: str, text: str = "") -> None:
+        """Keep a secret under that name, in a file that only its owner reads: `text`, else
+        something random that is made once."""
+
+    def secret(self, name: str) -> str:
+        """A secret that is kept there; "" when there is none."""
 
     def execute(self, name: str, argv: Sequence[str]) -> int:
         """Run a command beside `name`, in its environment and folder, on the terminal or the pipes

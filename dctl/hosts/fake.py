@@ -39,7 +39,7 @@ class FakeHost:
         self.broken: dict[str, str] = {}  # name -> why ensure, start, stop or remove fails
         self.crashing: set[str] = set()  # names that end right after every start
         self.ill: set[str] = set()  # check targets that answer badly
-        self.secrets: set[str] = set()
+        self.secrets: dict[str, str] = {}
         self.exits: dict[str, int] = {}  # name -> what a command beside it ends with
         self._cluster = cluster
         self._things: dict[str, Observed] = {}
@@ -65,6 +65,9 @@ class FakeHost:
     def free_port(self, address: str) -> int:
         self._next_port += 1
         return self._next_port
+
+    def reach(self, endpoint: Endpoint) -> Endpoint:
+        return endpoint
 
     def probe(self, check: Check) -> Probe:
         if check.target in self.ill:
@@ -103,8 +106,11 @@ class FakeHost:
         self._call("remove", name)
         self._things.pop(name, None)
 
-    def keep_secret(self, name: str) -> None:
-        self.secrets.add(name)
+    def keep_secret(self, name: str, text: str = "") -> None:
+        self.secrets[name] = text or self.secrets.get(name) or f"{name} of {self.name}"
+
+    def secret(self, name: str) -> str:
+        return self.secrets.get(name, "")
 
     def execute(self, name: str, argv: Sequence[str]) -> int:
         if name not in self._things:

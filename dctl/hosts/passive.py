@@ -18,6 +18,9 @@ class PassiveReader:
     def free_port(self, address: str) -> int:
         raise NotFoundError("this needs no port")
 
+    def reach(self, endpoint: Endpoint) -> Endpoint:
+        return endpoint
+
     def probe(self, check: Check) -> Probe:
         return Probe(True)
 
@@ -36,7 +39,10 @@ class PassiveHost(PassiveReader):
 
     def remove(self, name: str) -> None: ...
 
-    def keep_secret(self, name: str) -> None: ...
+    def keep_secret(self, name: str, text: str = "") -> None: ...
+
+    def secret(self, name: str) -> str:
+        return ""
 
     def execute(self, name: str, argv: Sequence[str]) -> int:
         raise NotFoundError(f"{name} runs nothing")

@@ -12,7 +12,7 @@ from dctl.hosts.base import Endpoint, PortOwner
 # picked once and kept must not be taken by a stranger's connection while ours restarts.
 _FIRST, _LAST = 20_000, 31_999
 _TRIES = 200
-_ANYWHERE = ("0.0.0.0", "::")
+ANYWHERE = ("0.0.0.0", "::")
 
 
 def owner(endpoint: Endpoint) -> PortOwner | None:
@@ -50,6 +50,11 @@ def free(address: str) -> int:
         return int(probe.getsockname()[1])
 
 
+def reachable(endpoint: Endpoint) -> Endpoint:
+    """The address to call, on the same machine, for something that listens there."""
+    return Endpoint("127.0.0.1", endpoint.port) if endpoint.host in ANYWHERE else endpoint
+
+
 def _can_listen(host: str, port: int) -> bool:
     with socket.socket(_family(host)) as probe:
         # As servers do, so that connections of a server that has ended do not count.
@@ -68,4 +73,4 @@ def _family(host: str) -> socket.AddressFamily:
 
 def same_address(held: str, wanted: str) -> bool:
     """Whether who listens on `held` is in the way of who wants `wanted`."""
-    return held == wanted or held in _ANYWHERE or wanted in _ANYWHERE
+    return held == wanted or held in ANYWHERE or wanted in ANYWHERE

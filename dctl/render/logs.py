@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import click
 
@@ -14,25 +14,26 @@ from dctl.render.output import paint
 _COLORS = ("cyan", "yellow", "green", "magenta", "blue", "bright_red")
 
 
-def print_logs(reader: Reader, names: Sequence[str], *, lines: int, follow: bool) -> None:
-    """Print the last `lines` lines of each; with `follow` go on until interrupted."""
-    width = max((len(name) for name in names), default=0)
+def print_logs(readers: Mapping[str, Reader], *, lines: int, follow: bool) -> None:
+    """Print the last `lines` lines of each thing, which a reader tells; with `follow` go on until
+    interrupted."""
+    width = max((len(name) for name in readers), default=0)
     prefix = {
-        name: paint(f"{name:<{width}} | ", fg=_COLORS[i % len(_COLORS)]) if len(names) > 1 else ""
-        for i, name in enumerate(names)
+        name: paint(f"{name:<{width}} | ", fg=_COLORS[i % len(_COLORS)]) if len(readers) > 1 else ""
+        for i, name in enumerate(readers)
     }
     if not follow:
-        for name in names:
+        for name, reader in readers.items():
             for line in reader.logs(name, lines=lines):
                 click.echo(prefix[name] + line)
         return
     merged: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def pump(name: str) -> None:
-        for line in reader.logs(name, lines=lines, follow=True):
+        for line in readers[name].logs(name, lines=lines, follow=True):
             merged.put(prefix[name] + line)
 
-    for name in names:
+    for name in readers:
         # Daemons: they wait for files to grow, and Ctrl-C must not wait for them.
         threading.Thread(target=pump, args=(name,), daemon=True).start()
     while True:

@@ -1,17 +1,43 @@
-"""Which hosts a workload may be placed on."""
+"""Where workloads run: on which hosts, under which runtime."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from dctl.spec.types import LOCAL, Selector
+from dctl.spec.types import LOCAL, Runtime, Selector
 
 if TYPE_CHECKING:
-    from dctl.spec.model import Cluster
+    from dctl.spec.model import Cluster, Host
+    from dctl.spec.workload import Workload
+
+
+def hosts_of(cluster: Cluster) -> Mapping[str, Host]:
+    """The machines of a cluster, in the order of the spec. One without hosts lives on this
+    machine."""
+    from dctl.spec.model import Host
+
+    return cluster.hosts or {LOCAL: Host()}
+
+
+def runtime_on(host: str, cluster: Cluster) -> Runtime:
+    """How a host runs what is placed there. On another machine systemd supervises processes."""
+    machine = hosts_of(cluster)[host]
+    chosen = machine.runtime or cluster.runtime
+    return "systemd" if chosen == "process" and machine.ssh else chosen
 
 
 def hosts_for(on: Selector | None, cluster: Cluster) -> list[str]:
-    """The hosts that `on` selects (None: any), in the order of the spec. A cluster without hosts
-    lives on this machine. Never empty for what a loaded spec says: loading refuses that."""
-    labels = {name: host.labels for name, host in cluster.hosts.items()} or {LOCAL: {}}
-    return [name for name, its in labels.items() if on is None or on.matches(name, its)]
+    """The hosts that `on` selects (None: any), in the order of the spec. Never empty for what a
+    loaded spec says: loading refuses that."""
+    return [
+        name
+        for name, host in hosts_of(cluster).items()
+        if on is None or on.matches(name, host.labels)
+    ]
+
+
+def host_of(part: Workload, number: int, cluster: Cluster) -> str:
+    """The host of a part's replica (the first is 1): they are dealt out in turn."""
+    chosen = hosts_for(part.on, cluster)
+    return chosen[(number - 1) % len(chosen)]

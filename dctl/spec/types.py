@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, WithJsonSchema
@@ -39,11 +39,12 @@ _PORT_SCHEMA = {"type": "integer", "minimum": 0, "maximum": 65535}
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where something listens. Port 0 means: dctl picks one. `target` is the port inside a
-    container when it differs from the one outside."""
+    container when it differs from the one outside. `given`: the spec names the address."""
 
     host: str
     port: int
     target: int | None = None
+    given: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +200,10 @@ def parse_address(value: Any) -> Address:
         raise ValueError(wanted)
     host, port, target = match.groups()
     return Address(
-        (host or LOOPBACK).strip("[]"), _port(int(port)), _port(int(target)) if target else None
+        (host or LOOPBACK).strip("[]"),
+        _port(int(port)),
+        _port(int(target)) if target else None,
+        given=host is not None,
     )
 
 

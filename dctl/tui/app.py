@@ -30,7 +30,7 @@ class DraftApp(App[None]):
     def __init__(self, cluster: OpenCluster, store: Store, feeds: Feeds, *, view: str) -> None:
         super().__init__()
         self.store = store
-        self.main = MainScreen(cluster.name, store, cluster.readers["local"], view=view)
+        self.main = MainScreen(cluster.name, store, cluster.readers, view=view)
         self._feeds = feeds
         self._cluster = cluster
 

@@ -18,6 +18,7 @@ from dctl.engine.apply import Result
 from dctl.engine.change import Intent, change
 from dctl.engine.history import Release, history, target
 from dctl.engine.plan import Plan, make_plan
+from dctl.engine.sight import look
 from dctl.errors import ExitCode, LockedError
 from dctl.hosts.base import Check, Json, Kind, Lease, Need, Resource, Rollout, State
 from dctl.hosts.fake import FakeHost
@@ -62,8 +63,8 @@ class Mortal(FakeHost):
     def remove(self, name: str) -> None:
         self._around(lambda: super(Mortal, self).remove(name))
 
-    def keep_secret(self, name: str) -> None:
-        self._around(lambda: super(Mortal, self).keep_secret(name))
+    def keep_secret(self, name: str, text: str = "") -> None:
+        self._around(lambda: super(Mortal, self).keep_secret(name, text))
 
     def record(self, entry: Mapping[str, Json]) -> None:
         self._around(lambda: super(Mortal, self).record(entry))
@@ -95,7 +96,8 @@ class World:
         return self.hosts["local"]
 
     def plan(self, asked: Sequence[Resource]) -> Plan:
-        return make_plan("shop", asked, [o for h in self.hosts.values() for o in h.observe()])
+        sight = look({name: [host] for name, host in self.hosts.items()})
+        return make_plan("shop", asked, sight)
 
     def apply(self, asked: Sequence[Resource], intent: Intent | None = None) -> Result:
         return change(

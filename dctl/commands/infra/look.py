@@ -65,9 +65,9 @@ def logs(file: Path | None, follow: bool, lines: int, name: str | None) -> None:
     from dctl.render.logs import print_logs
 
     cluster = opened(file)
-    reader = cluster.readers["local"]
-    names = [seen.name for seen in (cluster.select(name) if name else reader.observe())]
-    print_logs(reader, names, lines=lines, follow=follow)
+    chosen = cluster.select(name) if name else cluster.things()
+    readers = {seen.name: cluster.readers[seen.host] for seen in chosen}
+    print_logs(readers, lines=lines, follow=follow)
 
 
 def show_status(cluster: OpenCluster, rows: list[Row], format: Format) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dctl.engine.catalogue.site import Port, Program, Site, rollout_of, wished
+from dctl.engine.catalogue.site import Port, Program, Site, rollout_of
 from dctl.hosts.base import Condition, Endpoint, Kind, Need, Resource
 from dctl.hosts.docker import ContainerSpec, PublishedPort
+from dctl.hosts.images import image_name
 from dctl.images import core as image
-from dctl.spec.types import Address
 from dctl.spec.workload import Workload
 
 FILES = "/etc/draft"
@@ -24,10 +24,12 @@ CORE = "core"
 @dataclass(frozen=True, kw_only=True)
 class ContainerSite(Site):
     """`images` tells the tag for each of the user's service folders, and for the core as "core".
-    `with_nonce`: the cluster has a secret, which each container gets as a file."""
+    `with_nonce`: the cluster has a secret, which each container gets as a file. `images_host` is
+    the host that is the images of its engine."""
 
     images: Mapping[str, str]
     with_nonce: bool
+    images_host: str = "images"
 
     @property
     def nonce(self) -> str:
@@ -39,16 +41,17 @@ class ContainerSite(Site):
     def data(self, instance: str) -> str:
         return image.DATA
 
-    def port(self, instance: str, name: str, wish: Address) -> Port:
-        wanted = wished(instance, wish)
+    def port(self, instance: str, name: str, wish: Endpoint, target: int = 0) -> Port:
         # Each container has all ports to itself, so any fixed number will do; one that depends on
         # the name alone keeps several ports of one container apart.
-        inside = wish.target or wish.port or 50_000 + zlib.crc32(name.encode()) % 1000
+        inside = target or 50_000 + zlib.crc32(name.encode()) % 1000
+        published = self.ports.take(self.host, instance, name, wish)
         return Port(
-            wanted,
+            wish,
             bind=Endpoint("0.0.0.0", inside),
-            call=Endpoint(instance, inside),
-            here=self.ports.take(instance, name, wanted),
+            # Names of containers are known on their own engine only.
+            call=self.called(published) if self.address else Endpoint(instance, inside),
+            here=published,
         )
 
     def binary(self, name: str) -> str:
@@ -57,10 +60,17 @@ class ContainerSite(Site):
     def module(self, name: str) -> tuple[str, ...]:
         return (image.PYTHON, "-P", "-m", name)
 
-    def main(self, folder: Path) -> tuple[str, ...]:
+    def main(self, service: str, folder: Path) -> tuple[str, ...]:
         return ()  # its image knows
 
-    def place(self, part: Workload, service: str, instance: str, program: Program) -> Resource:
+    def place(
+        self,
+        part: Workload,
+        service: str,
+        instance: str,
+        program: Program,
+        needs: tuple[Need, ...],
+    ) -> Resource:
         chosen = program.image or self.images.get(service) or self.images[CORE]
         check = program.check
         if check is not None and check.type == "exec":
@@ -68,7 +78,7 @@ class ContainerSite(Site):
         spec = ContainerSpec(
             image=chosen,
             command=tuple(program.argv),
-            env={**program.env, **part.env},
+            env=self.env(part, program),
             files={f"{FILES}/{n}": text for n, text in program.files.items()} | {**program.mounts},
             aliases=(service,),
             secrets={self.nonce: NONCE} if self.nonce else {},
@@ -83,7 +93,6 @@ class ContainerSite(Site):
             cpus=part.resources.cpus,
             source=program.source,
         )
-        needs = self.needs({**program.needs, **part.depends_on})
         return Resource(
             kind=Kind.CONTAINER,
             name=instance,
@@ -91,7 +100,7 @@ class ContainerSite(Site):
             service=service,
             spec=spec.to_json(),
             ports={name: port.here for name, port in program.ports.items()},
-            needs=(Need(chosen, Condition.HEALTHY), *needs),
+            needs=(Need(image_name(self.images_host, chosen), Condition.HEALTHY), *needs),
             check=check,
             rollout=rollout_of(part),
         )

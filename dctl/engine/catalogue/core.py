@@ -8,19 +8,14 @@ from string import Template
 from typing import Any
 
 from dctl import __version__, bundled
-from dctl.engine.catalogue.site import Program, Site, to_yaml
-from dctl.hosts.base import Check, Kind, Resource
+from dctl.engine.catalogue.ground import Ground
+from dctl.engine.catalogue.parts import core_parts
+from dctl.engine.catalogue.site import Program, to_yaml
+from dctl.hosts.base import Check, Endpoint, Kind, Resource
 from dctl.hosts.routes import INGRESS, RouteSpec
-from dctl.spec.core import Blueprint, Catalyst, Core, CorePart, Envoy, Fuse, Nats
+from dctl.spec.core import Blueprint, Catalyst, Envoy, Fuse, Nats
 
-PARTS = ("nats", "blueprint", "catalyst", "fuse", "envoy")
-_DEFAULTS = Core()
 _DEFAULT_FUSE = Fuse()
-DEFAULT_PORTS = {
-    name: part.listen.port
-    for name in PARTS
-    if isinstance(part := getattr(_DEFAULTS, name), Nats | Blueprint | Catalyst | Fuse | Envoy)
-}
 
 # gRPC packages of each core service: what `expose_core` routes at the ingress.
 _PACKAGES = {
@@ -30,13 +25,7 @@ _PACKAGES = {
 }
 
 
-def core_parts(core: Core) -> dict[str, CorePart]:
-    """The parts that the spec does not leave out, by name, in the order in which they start."""
-    parts = {name: getattr(core, name) for name in PARTS}
-    return {name: part for name, part in parts.items() if part is not False}
-
-
-def core_resources(site: Site) -> Iterator[Resource]:
+def core_resources(ground: Ground) -> Iterator[Resource]:
     """The core parts, then the routes that expose them."""
     build: Mapping[str, Any] = {
         "nats": _nats,
@@ -45,20 +34,20 @@ def core_resources(site: Site) -> Iterator[Resource]:
         "fuse": _fuse,
         "envoy": _envoy,
     }
-    for name, part in core_parts(site.cluster.core).items():
-        for instance in site.instances[name]:
-            program = build[name](site, part, instance)
-            yield site.place(part, name, instance, program)
-    envoy = site.cluster.core.envoy
+    for name, part in core_parts(ground.cluster.core).items():
+        for instance in ground.instances[name]:
+            yield ground.place(name, instance, build[name](ground, part, instance))
+    envoy = ground.cluster.core.envoy
     if envoy is not False and envoy.expose_core:
-        yield from _exposed(site)
+        yield from _exposed(ground)
 
 
-def _nats(site: Site, part: Nats, instance: str) -> Program:
-    client = site.port(instance, "client", part.listen)
-    monitor = site.port(instance, "monitor", part.monitor)
+def _nats(ground: Ground, part: Nats, instance: str) -> Program:
+    site = ground.site(instance)
+    client = ground.port(instance, "client", part.listen)
+    monitor = ground.port(instance, "monitor", part.monitor, inner=True)
     values = {
-        "cluster": site.cluster.name,
+        "cluster": ground.cluster.name,
         "name": instance,
         "listen": client.bind,
         "monitor": monitor.bind,
@@ -77,41 +66,42 @@ def _nats(site: Site, part: Nats, instance: str) -> Program:
     )
 
 
-def _blueprint(site: Site, part: Blueprint, instance: str) -> Program:
-    settings = {"nats": _engine(site), "nonce": site.nonce or "any"}
-    return _chassis(site, part, "blueprint", instance, settings)
+def _blueprint(ground: Ground, part: Blueprint, instance: str) -> Program:
+    nonce = ground.site(instance).nonce or "any"
+    settings = {"nats": _engine(ground), "nonce": nonce}
+    return _chassis(ground, part, "blueprint", instance, settings)
 
 
-def _catalyst(site: Site, part: Catalyst, instance: str) -> Program:
-    settings: dict[str, Any] = {"nats": _engine(site)}
-    if (nats := site.cluster.core.nats) is not False:
+def _catalyst(ground: Ground, part: Catalyst, instance: str) -> Program:
+    settings: dict[str, Any] = {"nats": _engine(ground)}
+    if (nats := ground.cluster.core.nats) is not False:
         settings["max_store"] = nats.max_store // 2  # the rest is for keys and processes
-    return _chassis(site, part, "catalyst", instance, settings)
+    return _chassis(ground, part, "catalyst", instance, settings)
 
 
-def _fuse(site: Site, part: Fuse, instance: str) -> Program:
+def _fuse(ground: Ground, part: Fuse, instance: str) -> Program:
     settings = {}
-    if (envoy := site.cluster.core.envoy) is not False:
-        settings["listen"] = str(site.port("envoy-1", "ingress", envoy.listen).bind)
-    return _chassis(site, part, "fuse", instance, settings)
+    if (envoy := ground.cluster.core.envoy) is not False:
+        settings["listen"] = str(ground.port("envoy-1", "ingress", envoy.listen, inner=True).bind)
+    return _chassis(ground, part, "fuse", instance, settings)
 
 
 def _chassis(
-    site: Site,
+    ground: Ground,
     part: Blueprint | Catalyst | Fuse,
     name: str,
     instance: str,
     settings: Mapping[str, Any],
 ) -> Program:
-    grpc = site.port(instance, "grpc", part.listen)
+    grpc = ground.port(instance, "grpc", part.listen)
     # They wait for each other with a back-off of their own; starting them side by side makes the
     # cluster stand sooner, and apply still waits for the health of each.
     needs = {"nats": "started"}
     if name != "blueprint":
         needs["blueprint"] = "started"
     return Program(
-        argv=site.module(f"draft_services.{name}"),
-        env=site.bootstrap(name, instance, grpc),
+        argv=ground.site(instance).module(f"draft_services.{name}"),
+        env=ground.bootstrap(name, instance, grpc),
         files={"config.yaml": to_yaml({name: {**settings, **part.config}})},
         ports={"grpc": grpc},
         check=Check("grpc", str(grpc.target)),
@@ -120,14 +110,13 @@ def _chassis(
     )
 
 
-def _envoy(site: Site, part: Envoy, instance: str) -> Program:
-    ingress = site.port(instance, "ingress", part.listen)
-    admin = site.port(instance, "admin", part.admin)
-    fuse = site.cluster.core.fuse
-    listen = fuse.listen if fuse is not False else _DEFAULT_FUSE.listen
-    xds = site.port("fuse-1", "grpc", listen).call
+def _envoy(ground: Ground, part: Envoy, instance: str) -> Program:
+    site = ground.site(instance)
+    ingress = ground.port(instance, "ingress", part.listen, inner=True)
+    admin = ground.port(instance, "admin", part.admin, inner=True)
+    xds = _control_plane(ground, instance)
     values = {
-        "cluster": site.cluster.name,
+        "cluster": ground.cluster.name,
         "node_id": instance,
         "admin_address": admin.bind.host,
         "admin_port": admin.bind.port,
@@ -155,16 +144,16 @@ def _envoy(site: Site, part: Envoy, instance: str) -> Program:
     )
 
 
-def _exposed(site: Site) -> Iterator[Resource]:
+def _exposed(ground: Ground) -> Iterator[Resource]:
     for service, prefixes in _PACKAGES.items():
-        if service not in site.instances:
+        if service not in ground.instances:
             continue
         for number, prefix in enumerate(prefixes, 1):
             spec = RouteSpec(prefix=prefix, service=service, http2=True)
-            yield route(site, service, number, spec)
+            yield route(ground, service, number, spec)
 
 
-def route(site: Site, service: str, number: int, spec: RouteSpec) -> Resource:
+def route(ground: Ground, service: str, number: int, spec: RouteSpec) -> Resource:
     """The `number`-th route that the spec declares for `service`."""
     return Resource(
         kind=Kind.ROUTE,
@@ -172,15 +161,23 @@ def route(site: Site, service: str, number: int, spec: RouteSpec) -> Resource:
         host=INGRESS,
         service=service,
         spec=spec.to_json(),
-        needs=site.needs({"blueprint": "healthy", "fuse": "healthy"}),
+        needs=ground.needs({"blueprint": "healthy", "fuse": "healthy"}),
     )
 
 
-def _engine(site: Site) -> str:
-    nats = site.cluster.core.nats
+def _control_plane(ground: Ground, instance: str) -> Endpoint:
+    """Where an Envoy finds Fuse."""
+    fuse = ground.cluster.core.fuse
+    if fuse is False:  # somebody else's, where ours would be
+        return Endpoint(_DEFAULT_FUSE.listen.host, _DEFAULT_FUSE.listen.port)
+    return ground.port(ground.near("fuse", instance), "grpc", fuse.listen).call
+
+
+def _engine(ground: Ground) -> str:
+    nats = ground.cluster.core.nats
     if nats is False:
         return "nats://127.0.0.1:4222"
     return ",".join(
-        f"nats://{site.port(instance, 'client', nats.listen).call}"
-        for instance in site.instances["nats"]
+        f"nats://{ground.port(instance, 'client', nats.listen).call}"
+        for instance in ground.instances["nats"]
     )

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dctl import bundled
-from dctl.engine.catalogue.site import Port, Program, Site, reachable, rollout_of, wished
-from dctl.hosts.base import Kind, Resource
+from dctl.engine.catalogue.site import Port, Program, Site, rollout_of
+from dctl.hosts.base import Endpoint, Kind, Need, Resource
 from dctl.hosts.process import ProcessSpec
-from dctl.spec.types import Address
 from dctl.spec.workload import Workload
 
 
@@ -34,10 +33,9 @@ class ProcessSite(Site):
     def data(self, instance: str) -> str:
         return str(self.data_of(instance))
 
-    def port(self, instance: str, name: str, wish: Address) -> Port:
-        wanted = wished(instance, wish)
-        got = self.ports.take(instance, name, wanted)
-        return Port(wanted, bind=got, call=reachable(got), here=got)
+    def port(self, instance: str, name: str, wish: Endpoint, target: int = 0) -> Port:
+        got = self.ports.take(self.host, instance, name, wish)
+        return Port(wish, bind=got, call=self.called(got), here=got)
 
     def binary(self, name: str) -> str:
         return str({"nats-server": bundled.nats_server, "envoy": bundled.envoy}[name]())
@@ -46,14 +44,21 @@ class ProcessSite(Site):
         # -P keeps the working folder out of the import path.
         return (sys.executable, "-P", "-m", name)
 
-    def main(self, folder: Path) -> tuple[str, ...]:
+    def main(self, service: str, folder: Path) -> tuple[str, ...]:
         own = folder / ".venv" / "bin" / "python"
         return (str(own) if own.exists() else sys.executable, str(folder / "main.py"))
 
-    def place(self, part: Workload, service: str, instance: str, program: Program) -> Resource:
+    def place(
+        self,
+        part: Workload,
+        service: str,
+        instance: str,
+        program: Program,
+        needs: tuple[Need, ...],
+    ) -> Resource:
         spec = ProcessSpec(
             argv=tuple(program.argv),
-            env={**program.env, **part.env},
+            env=self.env(part, program),
             files=program.files,
             cwd=str(program.cwd or self.data(instance)),
             source=program.source,
@@ -69,7 +74,7 @@ class ProcessSite(Site):
             service=service,
             spec=spec.to_json(),
             ports={name: port.here for name, port in program.ports.items()},
-            needs=self.needs({**program.needs, **part.depends_on}),
+            needs=needs,
             check=program.check,
             rollout=rollout_of(part),
         )

@@ -9,7 +9,8 @@ from typing import Any
 
 from dctl.engine.catalogue.backing import read
 from dctl.engine.catalogue.core import route
-from dctl.engine.catalogue.site import Port, Program, Site, health_check, to_yaml
+from dctl.engine.catalogue.ground import STAND_IN, Ground
+from dctl.engine.catalogue.site import Port, Program, health_check, to_yaml
 from dctl.errors import SpecError
 from dctl.hosts.base import Resource
 from dctl.hosts.routes import RouteSpec
@@ -18,52 +19,52 @@ from dctl.spec.types import Address
 from dctl.spec.workload import Health, Route, Service
 
 
-def service_resources(site: Site, name: str, service: Service) -> Iterator[Resource]:
+def service_resources(ground: Ground, name: str, service: Service) -> Iterator[Resource]:
     """Its replicas, then its routes."""
-    replicas = {i: _replica(site, name, service, i) for i in site.instances[name]}
-    stand_in = _stand_in(site, name, service)
+    replicas = {i: _replica(ground, name, service, i) for i in ground.instances[name]}
+    stand_in = _stand_in(ground, name, service)
     for instance, program in replicas.items():
-        replica = site.place(service, name, instance, program)
+        replica = ground.place(name, instance, program)
         if stand_in and replica.rollout:
             rollout = dataclasses.replace(replica.rollout, stand_in=stand_in)
             replica = dataclasses.replace(replica, rollout=rollout)
         yield replica
     ports = [program.ports for program in replicas.values()]
     for number, asked in enumerate(service.routes, 1):
-        yield route(site, name, number, _route(name, service, asked, ports))
+        yield route(ground, name, number, _route(name, service, asked, ports))
 
 
-def _stand_in(site: Site, name: str, service: Service) -> Resource | None:
+def _stand_in(ground: Ground, name: str, service: Service) -> Resource | None:
     """A further replica, for a service that is found through the registry and keeps nothing."""
     if service.update.order != "start-first" or not service.run or service.volumes:
         return None
-    instance = f"{name}-next"
-    return site.place(service, name, instance, _replica(site, name, service, instance))
+    instance = f"{name}-{STAND_IN}"
+    return ground.place(name, instance, _replica(ground, name, service, instance))
 
 
-def _replica(site: Site, name: str, service: Service, instance: str) -> Program:
+def _replica(ground: Ground, name: str, service: Service, instance: str) -> Program:
     wishes = dict(service.ports)
     if service.run and "grpc" not in wishes:
         wishes = {"grpc": Address("127.0.0.1", 0), **wishes}
-    ports = {port: site.port(instance, port, wish) for port, wish in wishes.items()}
-    env = site.bootstrap(name, instance, ports.get("grpc"))
+    ports = {port: ground.port(instance, port, wish) for port, wish in wishes.items()}
+    env = ground.bootstrap(name, instance, ports.get("grpc"))
     for port, got in ports.items():
         env[f"DRAFT_PORT_{port.upper().replace('-', '_')}"] = str(got.bind.port)
     health = service.health or (Health(grpc=True) if service.run else None)
     if service.group:
         env["DRAFT_SERVICE_GROUP"] = service.group
-    folder = site.root / service.run if service.run else None
+    folder = ground.root / service.run if service.run else None
     return Program(
-        argv=site.main(folder) if folder else service.command,
+        argv=ground.site(instance).main(name, folder) if folder else service.command,
         env=env,
         files={"config.yaml": to_yaml(_merged(_config(folder), service.config))},
         ports=ports,
         check=health_check(health, ports) if health else None,
         needs={"blueprint": "healthy"},
-        cwd=folder or site.root,
+        cwd=folder or ground.root,
         image=service.image or "",
         volumes=service.volumes,
-        mounts={target: read(site.root, source) for target, source in service.files.items()},
+        mounts={target: read(ground.root, source) for target, source in service.files.items()},
         source=source_digest(folder) if folder else "",
     )
 

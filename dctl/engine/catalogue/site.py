@@ -14,12 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from dctl.engine.ports import PortBook
-from dctl.hosts.base import Check, Condition, Endpoint, Need, Resource, Rollout
-from dctl.spec import Cluster
-from dctl.spec.types import Address
+from dctl.hosts.base import Check, Endpoint, Need, Resource, Rollout
+from dctl.hosts.ports import ANYWHERE, reachable
 from dctl.spec.workload import Health, Workload
-
-ANYWHERE = ("0.0.0.0", "::")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +62,15 @@ class Program:
 class Site(ABC):
     """The place that parts are built for: one host of one cluster, under one runtime.
 
-    `instances` tells the instances of every part by its name.
+    `address` is where the other hosts reach this one, "" when there are none; what is to be called
+    by others listens there, unless the spec names an address. `variables` are environment
+    variables of all that is placed there.
     """
 
-    cluster: Cluster
-    root: Path
     host: str
     ports: PortBook
-    instances: Mapping[str, tuple[str, ...]]
+    address: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     @abstractmethod
@@ -88,8 +86,8 @@ class Site(ABC):
         """The folder of what an instance keeps."""
 
     @abstractmethod
-    def port(self, instance: str, name: str, wish: Address) -> Port:
-        """One port of an instance."""
+    def port(self, instance: str, name: str, wish: Endpoint, target: int = 0) -> Port:
+        """One port of an instance; `target` is the port in a container, 0 for any."""
 
     @abstractmethod
     def binary(self, name: str) -> str:
@@ -100,63 +98,34 @@ class Site(ABC):
         """The command line that runs one of our own Python modules."""
 
     @abstractmethod
-    def main(self, folder: Path) -> tuple[str, ...]:
+    def main(self, service: str, folder: Path) -> tuple[str, ...]:
         """The command line of a user's service folder."""
 
     @abstractmethod
-    def place(self, part: Workload, service: str, instance: str, program: Program) -> Resource:
+    def place(
+        self,
+        part: Workload,
+        service: str,
+        instance: str,
+        program: Program,
+        needs: tuple[Need, ...],
+    ) -> Resource:
         """The resource that runs it."""
 
-    def blueprint(self) -> str:
-        """Where services find Blueprint: host:port, "" when the cluster has none."""
-        part = self.cluster.core.blueprint
-        if part is False:
-            return ""
-        return str(self.port("blueprint-1", "grpc", part.listen).call)
+    def env(self, part: Workload, program: Program) -> dict[str, str]:
+        """What is in its environment: the spec's own word on it wins."""
+        return {**self.variables, **program.env, **part.env}
 
-    def needs(self, conditions: Mapping[str, str]) -> tuple[Need, ...]:
-        """Conditions on parts as needs of their instances; parts that are left out drop out."""
-        return tuple(
-            Need(instance, Condition(condition))
-            for part, condition in conditions.items()
-            for instance in self.instances.get(part, ())
-        )
-
-    def bootstrap(self, service: str, instance: str, grpc: Port | None) -> dict[str, str]:
-        """The environment that every chassis service reads."""
-        env = {
-            "DRAFT_CONFIG": f"{self.files(instance)}/config.yaml",
-            "DRAFT_INSTANCE": instance,
-            "DRAFT_SERVICE_NAME": service,
-            "PYTHONUNBUFFERED": "1",
-        }
-        if blueprint := self.blueprint():
-            env["DRAFT_SERVICE_ENTRYPOINT"] = blueprint
-        if self.nonce:
-            env["DRAFT_NONCE_FILE"] = self.nonce
-        if grpc is not None:
-            env |= {
-                "DRAFT_SERVICE_NETWORK_BIND_ADDRESS": grpc.bind.host,
-                "DRAFT_SERVICE_NETWORK_BIND_PORT": str(grpc.bind.port),
-                "DRAFT_SERVICE_NETWORK_INTERNAL_HOST": grpc.call.host,
-                "DRAFT_SERVICE_NETWORK_INTERNAL_PORT": str(grpc.call.port),
-            }
-        return env
+    def called(self, endpoint: Endpoint) -> Endpoint:
+        """The address that others of the cluster call for something that listens there."""
+        if self.address and endpoint.host in ANYWHERE:
+            return Endpoint(self.address, endpoint.port)
+        return reachable(endpoint)
 
 
 def rollout_of(part: Workload) -> Rollout:
     """How the spec wants the replicas of a part exchanged."""
     return Rollout(part.update.parallel, part.update.auto_rollback)
-
-
-def wished(instance: str, wish: Address) -> Endpoint:
-    """What one instance wishes: only the first replica gets the number, the others any."""
-    return Endpoint(wish.host, wish.port if instance.endswith("-1") else 0)
-
-
-def reachable(endpoint: Endpoint) -> Endpoint:
-    """The address to call for something that listens there."""
-    return Endpoint("127.0.0.1", endpoint.port) if endpoint.host in ANYWHERE else endpoint
 
 
 def health_check(health: Health, ports: Mapping[str, Port]) -> Check | None:

@@ -134,8 +134,11 @@ class DockerHost(DockerReader):
             self._drop_network()
 
     @translated
-    def keep_secret(self, name: str) -> None:
-        self._keeping.keep_secret(name)
+    def keep_secret(self, name: str, text: str = "") -> None:
+        self._keeping.keep_secret(name, text)
+
+    def secret(self, name: str) -> str:
+        return self._keeping.secret(name)
 
     def execute(self, name: str, argv: Sequence[str]) -> int:
         current = self._current(name)

@@ -53,6 +53,9 @@ class DockerReader:
     def free_port(self, address: str) -> int:
         return ports.free(address)
 
+    def reach(self, endpoint: Endpoint) -> Endpoint:
+        return ports.reachable(endpoint)
+
     def probe(self, check: Check) -> Probe:
         if check.type == "exec":
             return self._exec(check)

@@ -37,6 +37,9 @@ class RemoteDockerReader(DockerReader):
     def free_port(self, address: str) -> int:
         return self._machine.free_port(address)
 
+    def reach(self, endpoint: Endpoint) -> Endpoint:
+        return self._machine.reach(endpoint)
+
     def probe(self, check: Check) -> Probe:
         return self._exec(check) if check.type == "exec" else self._machine.probe(check)
 

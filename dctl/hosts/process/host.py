@@ -88,8 +88,11 @@ class ProcessHost(ProcessReader):
         remove_tree(self._layout.files(name))
 
     @translated
-    def keep_secret(self, name: str) -> None:
-        self._keeping.keep_secret(name)
+    def keep_secret(self, name: str, text: str = "") -> None:
+        self._keeping.keep_secret(name, text)
+
+    def secret(self, name: str) -> str:
+        return self._keeping.secret(name)
 
     def execute(self, name: str, argv: Sequence[str]) -> int:
         seen = next((o for o in self.observe() if o.name == name), None)

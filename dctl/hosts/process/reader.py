@@ -51,6 +51,9 @@ class ProcessReader:
     def free_port(self, address: str) -> int:
         return ports.free(address)
 
+    def reach(self, endpoint: Endpoint) -> Endpoint:
+        return ports.reachable(endpoint)
+
     def probe(self, check: Check) -> Probe:
         from dctl.hosts import checks  # here, for a plan probes nothing
 

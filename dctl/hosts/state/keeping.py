@@ -33,13 +33,22 @@ class Keeping:
         if read_json(self._folder.owner) != owner:
             write_json(self._folder.owner, owner)
 
-    def keep_secret(self, name: str) -> None:
-        """Make a random secret of that name, once."""
+    def keep_secret(self, name: str, text: str = "") -> None:
+        """Keep `text` under that name, else something random that is made once."""
         self.claim()
-        path = self._folder.secret(name)
-        if not path.exists():
+        kept = self.secret(name)
+        wanted = text or kept or secrets.token_urlsafe(32)
+        if wanted != kept:
+            path = self._folder.secret(name)
             private_folder(path.parent)
-            write_whole(path, secrets.token_urlsafe(32))
+            write_whole(path, wanted)
+
+    def secret(self, name: str) -> str:
+        """A secret that is kept; "" when there is none."""
+        try:
+            return self._folder.secret(name).read_text("utf-8")
+        except FileNotFoundError:
+            return ""
 
     @contextmanager
     def lock(self, holder: str) -> Iterator[Lease]:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from dctl.errors import DctlError, NotFoundError
 from dctl.hosts.base import Check, Endpoint, Observed, PortOwner, Probe
+from dctl.hosts.ports import reachable
 from dctl.hosts.ssh import Fleet
 from dctl.hosts.systemd.ask import Agent
 from dctl.hosts.systemd.layout import Layout
@@ -35,6 +36,11 @@ class SystemdReader:
         found = (observed(self._layout, one, host=self.name) for one in told["things"])
         return sorted((one for one in found if one), key=lambda one: one.name)
 
+    @property
+    def known(self) -> bool:
+        """Whether the machine has answered yet."""
+        return self._facts is not None
+
     def facts(self) -> Mapping[str, Any]:
         """What is true of the machine: `python` ("3.11"), `machine` ("x86_64"), `glibc` (36),
         `environments` (what stands in /opt/draft). As the last look has seen it."""
@@ -52,6 +58,9 @@ class SystemdReader:
         if not port:
             raise DctlError(f"no port is free on {address} of {self.name}")
         return int(port)
+
+    def reach(self, endpoint: Endpoint) -> Endpoint:
+        return self._fleet.tunnel(self.name).port(reachable(endpoint))
 
     def probe(self, check: Check) -> Probe:
         try:

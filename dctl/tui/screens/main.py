@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -40,12 +41,14 @@ class MainScreen(Screen[None]):
         Binding("escape", "drop_filter", "Back", show=False),
     ]
 
-    def __init__(self, cluster: str, store: Store, reader: Reader, *, view: str) -> None:
+    def __init__(
+        self, cluster: str, store: Store, readers: Mapping[str, Reader], *, view: str
+    ) -> None:
         super().__init__()
         self.pattern = ""
         self._cluster = cluster
         self._store = store
-        self._reader = reader
+        self._readers = readers
         self._view = view
         self._drawn: tuple[int, str, str, int] | None = None
 
@@ -108,11 +111,11 @@ class MainScreen(Screen[None]):
     def action_logs(self) -> None:
         """Follow what the service under the cursor prints."""
         name = self.table.selected
-        kinds = {row.name: row.kind for row in self._store.services}
-        if self._view != "services" or kinds.get(name) != "process":
+        hosts = {r.name: r.host for r in self._store.services if r.kind in ("process", "container")}
+        if self._view != "services" or name not in hosts:
             self.notify("logs are of a process in the services view (1)")
             return
-        self.app.push_screen(LogScreen(self._reader, name))
+        self.app.push_screen(LogScreen(self._readers[hosts[name]], name))
 
     def on_data_table_row_selected(self) -> None:
         if self._view == "services":

@@ -6,6 +6,7 @@ import pytest
 
 from dctl.engine.apply import Event, Phase, Result, apply
 from dctl.engine.plan import make_plan
+from dctl.engine.sight import Sight
 from dctl.hosts.base import Check, Condition, Kind, Need, Resource
 from dctl.hosts.fake import FakeHost
 
@@ -19,7 +20,7 @@ def resource(name: str, *needs: Need, argv: str = "a", check: Check | None = Non
 
 
 def run(host: FakeHost, asked: Sequence[Resource], events: list[Event] | None = None) -> Result:
-    plan = make_plan("shop", asked, host.observe())
+    plan = make_plan("shop", asked, Sight(host.observe()))
     listener = events.append if events is not None else (lambda event: None)
     return apply(plan, {"local": host}, on_event=listener)
 
@@ -104,11 +105,11 @@ def test_an_interrupted_apply_begins_nothing_new_and_a_rerun_converges() -> None
         if event.step.name == "a-1" and event.phase is Phase.DONE:
             raise KeyboardInterrupt
 
-    result = apply(make_plan("shop", asked, []), {"local": host}, on_event=interrupt)
+    result = apply(make_plan("shop", asked, Sight()), {"local": host}, on_event=interrupt)
     assert result.interrupted
     assert [s.name for s in result.not_done] == ["b-1"]
     assert run(host, asked).ok
-    assert not make_plan("shop", asked, host.observe()).changed
+    assert not make_plan("shop", asked, Sight(host.observe())).changed
 
 
 def test_what_is_stopped_comes_back() -> None:

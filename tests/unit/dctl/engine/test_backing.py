@@ -2,7 +2,7 @@
 
 import pytest
 
-from dctl.engine.catalogue.backing import completed, known
+from dctl.engine.catalogue.parts import completed, known
 from dctl.spec.workload import Backing
 
 

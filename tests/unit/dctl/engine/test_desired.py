@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from dctl.engine.catalogue.ground import Ground
 from dctl.engine.catalogue.processes import ProcessSite
 from dctl.engine.cluster import open_cluster
-from dctl.engine.desired import desired, instances
+from dctl.engine.desired import desired
 from dctl.engine.ports import PortBook
 from dctl.errors import SpecError
 from dctl.hosts.base import Condition, Kind, Need, Resource
@@ -33,16 +34,13 @@ def build(tmp_path: Path) -> Build:
         free = iter(range(40_000, 50_000))
         cluster = load(path, root=tmp_path).cluster
         site = ProcessSite(
-            cluster=cluster,
-            root=tmp_path,
             host="local",
-            ports=PortBook([], lambda address: next(free)),
-            instances=instances(cluster),
+            ports=PortBook([], lambda host, address: next(free)),
             files_of=lambda name: Path("/state/processes") / name,
             data_of=lambda name: Path("/state/data") / name,
             nonce_file=Path("/state/nonce"),
         )
-        resources = desired(site)
+        resources = desired(Ground(cluster, tmp_path, {"local": site}))
         return {resource.name: resource for resource in resources}
 
     return build

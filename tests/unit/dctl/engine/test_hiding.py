@@ -5,6 +5,7 @@ import json
 import pytest
 
 from dctl.engine.plan import make_plan
+from dctl.engine.sight import Sight
 from dctl.hosts.base import Json, Kind, Observed, Resource, State
 from dctl.render.plan import plan_text
 
@@ -13,7 +14,7 @@ def told(before: Json, after: Json) -> str:
     """All that a plan says, as text and as JSON, of one process that changes."""
     asked = Resource(Kind.PROCESS, "a-1", "local", "a", after)
     seen = Observed(Kind.PROCESS, "a-1", "local", State.RUNNING, "shop", spec=before)
-    plan = make_plan("shop", [asked], [seen])
+    plan = make_plan("shop", [asked], Sight([seen]))
     return plan_text(plan, source="shop.yaml") + json.dumps(plan.to_json())
 
 

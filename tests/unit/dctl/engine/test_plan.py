@@ -3,6 +3,7 @@
 import pytest
 
 from dctl.engine.plan import make_plan
+from dctl.engine.sight import Sight
 from dctl.engine.verdict import Action
 from dctl.errors import ForeignError
 from dctl.hosts.base import Kind, Need, Observed, Resource, State
@@ -23,19 +24,21 @@ def running(name: str, *, owner: str = "shop", needs: tuple[str, ...] = ()) -> O
 
 def test_what_is_needed_comes_first_and_ties_keep_the_order_of_the_spec() -> None:
     asked = [resource("c-1", "a-1"), resource("b-1"), resource("a-1"), resource("d-1", "c-1")]
-    plan = make_plan("shop", asked, [])
+    plan = make_plan("shop", asked, Sight())
     assert [step.name for step in plan.steps] == ["b-1", "a-1", "c-1", "d-1"]
 
 
 def test_the_same_input_gives_the_same_plan_whatever_the_order_of_what_was_seen() -> None:
     asked = [resource("b-1"), resource("a-1")]
     seen = [running("x-1"), running("b-1"), running("y-1", needs=("x-1",))]
-    assert make_plan("shop", asked, seen) == make_plan("shop", asked, list(reversed(seen)))
+    assert make_plan("shop", asked, Sight(seen)) == make_plan(
+        "shop", asked, Sight(list(reversed(seen)))
+    )
 
 
 def test_orphans_go_first_and_dependents_before_what_they_need() -> None:
     seen = [running("a-1"), running("b-1", needs=("a-1",)), running("c-1")]
-    plan = make_plan("shop", [resource("c-1")], seen)
+    plan = make_plan("shop", [resource("c-1")], Sight(seen))
     assert [(s.name, s.verdict.action) for s in plan.steps] == [
         ("b-1", Action.DELETE),
         ("a-1", Action.DELETE),
@@ -44,7 +47,7 @@ def test_orphans_go_first_and_dependents_before_what_they_need() -> None:
 
 
 def test_somebody_elses_thing_is_no_orphan() -> None:
-    plan = make_plan("shop", [], [running("a-1", owner="blog"), running("b-1", owner="")])
+    plan = make_plan("shop", [], Sight([running("a-1", owner="blog"), running("b-1", owner="")]))
     assert plan.steps == ()
 
 
@@ -53,11 +56,11 @@ def test_all_taken_names_are_refused_at_once() -> None:
         make_plan(
             "shop",
             [resource("a-1"), resource("b-1")],
-            [running("a-1", owner="blog"), running("b-1", owner="")],
+            Sight([running("a-1", owner="blog"), running("b-1", owner="")]),
         )
 
 
 def test_applying_twice_plans_nothing_the_second_time() -> None:
-    plan = make_plan("shop", [resource("a-1")], [running("a-1")])
+    plan = make_plan("shop", [resource("a-1")], Sight([running("a-1")]))
     assert not plan.changed
     assert plan.to_json()["changes"] == 0

@@ -8,6 +8,7 @@ import pytest
 
 from dctl.engine.apply import Result, apply
 from dctl.engine.plan import Role, make_plan
+from dctl.engine.sight import Sight
 from dctl.engine.verdict import Action
 from dctl.hosts.base import Check, Kind, Probe, Resource, Rollout, State
 from dctl.hosts.fake import FakeHost
@@ -49,7 +50,7 @@ def replicas(
 
 def run(host: FakeHost, asked: Sequence[Resource]) -> Result:
     host.calls.clear()
-    return apply(make_plan("shop", asked, host.observe()), {"local": host})
+    return apply(make_plan("shop", asked, Sight(host.observe())), {"local": host})
 
 
 def running(host: FakeHost) -> dict[str, str]:
@@ -68,7 +69,7 @@ def test_a_stand_in_serves_while_the_replicas_are_exchanged(host: Choosy) -> Non
     assert run(host, replicas("better")).ok
     assert host.calls == ["ensure a-next", "ensure a-1", "ensure a-2", "remove a-next"]
     assert running(host) == {"a-1": "better", "a-2": "better"}
-    assert make_plan("shop", replicas("better"), host.observe()).changed == ()
+    assert make_plan("shop", replicas("better"), Sight(host.observe())).changed == ()
 
 
 def test_a_stand_in_that_does_not_get_well_leaves_all_as_it_was(host: Choosy) -> None:
@@ -109,7 +110,7 @@ def test_a_stand_in_that_a_cut_rollout_left_leaves_when_the_service_stands(host:
     assert stand_in
     for resource in (stand_in, *asked):
         host.ensure(resource)
-    (left,) = make_plan("shop", asked, host.observe()).changed
+    (left,) = make_plan("shop", asked, Sight(host.observe())).changed
     assert (left.name, left.verdict.action, left.role) == ("a-next", Action.DELETE, Role.LEAVING)
     assert run(host, asked).ok
     assert running(host) == {"a-1": "better", "a-2": "better"}
@@ -125,7 +126,7 @@ def test_a_stand_in_of_a_service_that_left_the_spec_goes_with_it(host: Choosy) -
 
 
 def test_as_many_are_exchanged_at_once_as_the_spec_says() -> None:
-    plan = make_plan("shop", replicas("better", 4, parallel=2, stand_in=False), [])
+    plan = make_plan("shop", replicas("better", 4, parallel=2, stand_in=False), Sight())
     assert {step.name for step in plan.changed} == {"a-1", "a-2", "a-3", "a-4"}
     host = Choosy()
     run(host, replicas("good", 4, parallel=2, stand_in=False))

@@ -10,6 +10,7 @@ import pytest
 
 from dctl.engine.plan import Plan, make_plan
 from dctl.engine.saved import SavedPlan, load, refuse_moved, refuse_stale, save
+from dctl.engine.sight import Sight
 from dctl.errors import DctlError, NotFoundError
 from dctl.hosts.base import Kind, Need, Observed, Resource, State
 from dctl.hosts.fake import FakeHost
@@ -35,7 +36,7 @@ ASKED = [part("a-1", argv="b"), part("b-1", "a-1")]
 
 
 def plan(host: FakeHost, asked: Sequence[Resource] = ASKED) -> Plan:
-    return make_plan("shop", asked, host.observe())
+    return make_plan("shop", asked, Sight(host.observe()))
 
 
 def kept(folder: Path, made: Plan) -> SavedPlan:
@@ -170,4 +171,4 @@ def test_that_something_restarts_meanwhile_is_no_move(tmp_path: Path, host: Fake
     again = Observed(
         Kind.PROCESS, "a-1", "local", State.STARTING, "shop", "a", seen[0].spec, pid=9, restarts=3
     )
-    refuse_stale(saved, make_plan("shop", ASKED, [again]))
+    refuse_stale(saved, make_plan("shop", ASKED, Sight([again])))

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from dctl.engine.sight import Sight
 from dctl.engine.status import Row, status
+from dctl.errors import UnreachableError
 from dctl.hosts.base import Check, Kind, Observed, Probe, Resource, State
 
 SPEC = {"argv": ["a"]}
@@ -20,7 +22,7 @@ def seen(state: State = State.RUNNING, **more: Any) -> Observed:
 
 def row(resource: Resource, there: Observed | None, probe: Probe | None = None) -> Row:
     probes = {"a-1": probe} if probe else {}
-    (only,) = status("shop", [resource], [there] if there else [], probes, silent={}, now=160.0)
+    (only,) = status("shop", [resource], Sight([there] if there else []), probes, now=160.0)
     return only
 
 
@@ -64,16 +66,16 @@ def test_orphans_of_ours_stand_last_and_somebody_elses_things_do_not_appear() ->
     orphan = Observed(Kind.PROCESS, "x-1", "local", State.RUNNING, "shop")
     foreign = Observed(Kind.PROCESS, "y-1", "local", State.RUNNING, "blog")
     probes = {"a-1": Probe(True)}
-    rows = status("shop", [asked()], [orphan, foreign, seen()], probes, silent={}, now=0)
+    rows = status("shop", [asked()], Sight([orphan, foreign, seen()]), probes, now=0)
     assert [(r.name, r.desired) for r in rows] == [("a-1", "running"), ("x-1", "absent")]
 
 
 def test_what_a_silent_host_has_is_unknown_with_the_reason_and_the_rest_is_told() -> None:
     route = Resource(Kind.ROUTE, "spec/a/1", "ingress", "a", {})
-    silent = {"ingress": "Fuse did not answer"}
-    told, untold = status(
-        "shop", [asked(), route], [seen()], {"a-1": Probe(True)}, silent=silent, now=0
+    sight = Sight(
+        [seen()], {"ingress": UnreachableError("Fuse did not answer")}, frozenset({"ingress"})
     )
+    told, untold = status("shop", [asked(), route], sight, {"a-1": Probe(True)}, now=0)
     assert told.well
     assert (untold.actual, untold.health, untold.well) == ("unknown", "unknown", False)
     assert untold.reason == "Fuse did not answer"

@@ -12,6 +12,7 @@ from dctl.engine.change import Intent, change
 from dctl.engine.history import Record, Release, history, next_number
 from dctl.engine.plan import Plan, make_plan
 from dctl.engine.records import entry
+from dctl.engine.sight import Sight
 from dctl.engine.verdict import Action
 from dctl.engine.watch import (
     LONGEST,
@@ -50,8 +51,8 @@ class Shop:
         self.apply(ASKED)
         self.host.calls.clear()
 
-    def observe(self) -> list[Observed]:
-        return list(self.host.observe())
+    def look(self) -> Sight:
+        return Sight(self.host.observe())
 
     def history(self) -> list[Record]:
         return history(self.host.journal(), self.host.holder())
@@ -61,7 +62,7 @@ class Shop:
 
     def heal(
         self,
-        decide: Callable[[list[Observed]], Plan],
+        decide: Callable[[Sight], Plan],
         *,
         on_event: Callable[[Event], None],
         halt: Callable[[], str],
@@ -69,11 +70,11 @@ class Shop:
         intent = Intent("heal", keep=False)
         hosts = {"local": self.host}
         return change(
-            intent, hosts, self.host, lambda: decide(self.observe()), on_event=on_event, halt=halt
+            intent, hosts, self.host, lambda: decide(self.look()), on_event=on_event, halt=halt
         )
 
     def apply(self, asked: Sequence[Resource]) -> Result:
-        plan = make_plan("shop", asked, self.observe())
+        plan = make_plan("shop", asked, self.look())
         return change(Intent("apply"), {"local": self.host}, self.host, lambda: plan)
 
 
@@ -136,7 +137,7 @@ def test_what_ended_is_healed_with_one_note_and_in_the_history(shop: Shop) -> No
 def test_a_foreign_edit_is_undone(shop: Shop) -> None:
     (note,) = run(shop, lambda: shop.host.ensure(part("b-1", "a-1", argv="z")))
     assert isinstance(note, Healed)
-    assert not make_plan("shop", ASKED, shop.observe()).changed
+    assert not make_plan("shop", ASKED, shop.look()).changed
 
 
 def test_what_does_not_get_well_is_tried_less_and_less_often(shop: Shop) -> None:
@@ -185,7 +186,7 @@ def test_what_somebody_else_applied_is_followed(shop: Shop) -> None:
     notes = run(shop, lambda: shop.apply(new), lambda: shop.host.crash("b-1"))
     assert isinstance(notes[0], Told)
     assert "following apply 2" in notes[0].text
-    assert not make_plan("shop", new, shop.observe()).changed
+    assert not make_plan("shop", new, shop.look()).changed
 
 
 def test_what_somebody_else_left_half_done_is_not_undone(shop: Shop) -> None:
@@ -211,13 +212,13 @@ def test_when_the_cluster_is_taken_down_the_watch_ends(shop: Shop, how: str) -> 
     (note,) = notes
     assert isinstance(note, Told)
     assert "the watch ends" in note.text
-    assert {o.state for o in shop.observe()} == {State.STOPPED}
+    assert {o.state for o in shop.look().things} == {State.STOPPED}
 
 
 def test_when_the_cluster_is_cleaned_away_it_does_not_come_back(shop: Shop) -> None:
     notes = run(shop, lambda: shop.host.clean(full=True), nothing)
     assert len(notes) == 1
-    assert shop.observe() == []
+    assert shop.look().things == []
 
 
 def test_a_host_that_does_not_answer_is_told_once_and_waited_for(
@@ -287,7 +288,7 @@ def test_patience_doubles_is_bounded_and_forgets_what_has_been_well() -> None:
 
 def test_what_needs_a_thing_that_is_left_alone_is_left_alone_too() -> None:
     asked = [part("a-1"), part("b-1", "a-1"), part("c-1", "b-1"), part("d-1")]
-    plan = make_plan("shop", asked, [])
+    plan = make_plan("shop", asked, Sight())
     chosen = restricted(plan, lambda name: name != "a-1")
     assert [step.name for step in chosen.steps] == ["d-1"]
 
@@ -297,6 +298,6 @@ def test_what_a_thing_needs_is_waited_for_and_nothing_else_is() -> None:
     asked = [part("a-1"), part("b-1", "a-1"), part("c-1")]
     for resource in (asked[0], asked[2]):
         host.ensure(resource)
-    plan = make_plan("shop", asked, host.observe())
+    plan = make_plan("shop", asked, Sight(host.observe()))
     chosen = restricted(plan, lambda name: True)
     assert [(s.name, s.changes) for s in chosen.steps] == [("a-1", False), ("b-1", True)]

@@ -1,0 +1,99 @@
+"""The cluster as its parts see it: where each instance is, and how the others reach it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dctl.engine.catalogue.parts import parts, placed
+from dctl.engine.catalogue.site import Port, Program, Site
+from dctl.hosts.base import Condition, Endpoint, Need, Resource
+from dctl.spec import Cluster
+from dctl.spec.types import Address
+from dctl.spec.workload import Workload
+
+STAND_IN = "next"
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A cluster, and the site of each of its hosts."""
+
+    cluster: Cluster
+    root: Path
+    sites: Mapping[str, Site]
+
+    @functools.cached_property
+    def parts(self) -> Mapping[str, Workload]:
+        """All that is to run, by name."""
+        return parts(self.cluster)
+
+    @functools.cached_property
+    def instances(self) -> Mapping[str, Mapping[str, str]]:
+        """The replicas of each part, and the host of each."""
+        return placed(self.cluster)
+
+    def site(self, instance: str) -> Site:
+        """The site of an instance. A stand-in is where the first replica is."""
+        part, _, number = instance.rpartition("-")
+        replica = f"{part}-1" if number == STAND_IN else instance
+        return self.sites[self.instances[part][replica]]
+
+    def port(self, instance: str, name: str, wish: Address, *, inner: bool = False) -> Port:
+        """One port of an instance. Several on one host cannot have the same: only the first of
+        them gets the number. What is `inner` is for its own host, whatever others there are."""
+        site = self.site(instance)
+        host = wish.host if wish.given or inner or not site.address else site.address
+        number = wish.port if self._is_first(instance, site.host) else 0
+        return site.port(instance, name, Endpoint(host, number), wish.target or wish.port)
+
+    def place(self, service: str, instance: str, program: Program) -> Resource:
+        """The resource that runs an instance of a part."""
+        part = self.parts[service]
+        needs = self.needs({**program.needs, **part.depends_on})
+        return self.site(instance).place(part, service, instance, program, needs)
+
+    def near(self, part: str, instance: str) -> str:
+        """The instance of a part that another one should call: one on its own host, if any. ""
+        when there is none at all."""
+        there = self.instances.get(part, {})
+        host = self.site(instance).host
+        return next((name for name, its in there.items() if its == host), next(iter(there), ""))
+
+    def needs(self, conditions: Mapping[str, str]) -> tuple[Need, ...]:
+        """Conditions on parts as needs of their instances; parts that are left out drop out."""
+        return tuple(
+            Need(instance, Condition(condition))
+            for part, condition in conditions.items()
+            for instance in self.instances.get(part, ())
+        )
+
+    def bootstrap(self, service: str, instance: str, grpc: Port | None) -> dict[str, str]:
+        """The environment that every chassis service reads."""
+        site = self.site(instance)
+        env = {
+            "DRAFT_CONFIG": f"{site.files(instance)}/config.yaml",
+            "DRAFT_INSTANCE": instance,
+            "DRAFT_SERVICE_NAME": service,
+            "PYTHONUNBUFFERED": "1",
+        }
+        blueprint = self.cluster.core.blueprint
+        if blueprint is not False and (chosen := self.near("blueprint", instance)):
+            env["DRAFT_SERVICE_ENTRYPOINT"] = str(self.port(chosen, "grpc", blueprint.listen).call)
+        if site.nonce:
+            env["DRAFT_NONCE_FILE"] = site.nonce
+        if grpc is not None:
+            env |= {
+                "DRAFT_SERVICE_NETWORK_BIND_ADDRESS": grpc.bind.host,
+                "DRAFT_SERVICE_NETWORK_BIND_PORT": str(grpc.bind.port),
+                "DRAFT_SERVICE_NETWORK_INTERNAL_HOST": grpc.call.host,
+                "DRAFT_SERVICE_NETWORK_INTERNAL_PORT": str(grpc.call.port),
+            }
+        return env
+
+    def _is_first(self, instance: str, host: str) -> bool:
+        part = instance.rpartition("-")[0]
+        there = [name for name, its in self.instances[part].items() if its == host]
+        return there[:1] == [instance]

@@ -1,0 +1,46 @@
+"""What runs things on a host: one runtime for each, behind one face.
+
+base.py        the face: readers and hosts, the site that parts are built for
+processes.py   supervised processes of this machine
+containers.py  an engine's containers, here or on another machine
+units.py       systemd units on another machine
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from dctl.engine.runtimes.base import NONCE, Restored, Runtime, Say, Settled
+from dctl.spec import Loaded
+from dctl.spec.placement import hosts_of, runtime_on
+
+if TYPE_CHECKING:
+    from dctl.hosts.ssh import Fleet
+
+__all__ = ["NONCE", "Restored", "Runtime", "Say", "runtimes_of"]
+
+
+def runtimes_of(loaded: Loaded, say: Say, fleet: Callable[[], Fleet]) -> Mapping[str, Runtime]:
+    """The runtime of each host that the spec asks for. `say` hears of long work, `fleet` gives the
+    way to the machines that are reached by SSH."""
+    return {host: _runtime(host, loaded, say, fleet) for host in hosts_of(loaded.cluster)}
+
+
+def _runtime(host: str, loaded: Loaded, say: Say, fleet: Callable[[], Fleet]) -> Runtime:
+    # Each when it is needed: what a spec does not ask for is not imported.
+    settled = Settled.of(loaded, host)
+    match runtime_on(host, loaded.cluster):
+        case "process":
+            from dctl.engine.runtimes.processes import Processes
+
+            return Processes(settled)
+        case "docker":
+            from dctl.engine.runtimes.containers import Containers
+
+            remote = hosts_of(loaded.cluster)[host].ssh is not None
+            return Containers(settled, say, fleet() if remote else None)
+        case "systemd":
+            from dctl.engine.runtimes.units import Units
+
+            return Units(settled, say, fleet())

@@ -1,0 +1,79 @@
+"""The face of a runtime, and what each knows of its cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from dctl.engine.catalogue.site import Site
+from dctl.engine.ports import PortBook
+from dctl.hosts.base import Host, Reader, Resource
+from dctl.spec import Cluster, Loaded
+from dctl.spec.placement import hosts_of
+from dctl.spec.types import LOOPBACK
+
+NONCE = "nonce"
+Say = Callable[[str], None]
+
+
+class Runtime(Protocol):
+    """What runs the things of one cluster on one host."""
+
+    def readers(self) -> Mapping[str, Reader]:
+        """The looking faces by their names, the host's own first; looked at in this order."""
+
+    def hosts(self) -> Mapping[str, Host]:
+        """The same, with the verbs that change something."""
+
+    def site(self, ports: PortBook) -> Site:
+        """The place that parts are built for. The host has been looked at, or does not answer."""
+
+    def resources(self) -> list[Resource]:
+        """What it needs besides the parts."""
+
+    def restored(self, resources: Sequence[Resource]) -> Restored:
+        """What can be had again of what its host was asked for once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """Resources of an earlier time as they can be carried out today. `otherwise` names what will
+    not be as it was then, `lacking` what it cannot do without."""
+
+    resources: tuple[Resource, ...]
+    otherwise: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What is settled for a runtime before it looks at anything: its host, the cluster's spec and
+    workspace, and the address at which the other hosts reach this one ("" without any)."""
+
+    host: str
+    cluster: Cluster
+    root: Path
+    address: str
+    variables: Mapping[str, str]
+
+    @classmethod
+    def of(cls, loaded: Loaded, host: str) -> Settled:
+        cluster = loaded.cluster
+        machine = hosts_of(cluster)[host]
+        return cls(host, cluster, loaded.root, address_of(host, cluster), machine.variables)
+
+    @property
+    def with_nonce(self) -> bool:
+        """Whether the cluster has a secret of its own: its spec names none."""
+        return self.cluster.security.nonce is None
+
+
+def address_of(host: str, cluster: Cluster) -> str:
+    """Where the other hosts of a cluster reach one; "" when it has no others."""
+    machines = hosts_of(cluster)
+    if len(machines) == 1:
+        return ""
+    machine = machines[host]
+    return machine.address or (machine.ssh.host if machine.ssh else LOOPBACK)

@@ -1,0 +1,92 @@
+"""Supervised processes of this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dctl import __version__
+from dctl.engine.catalogue.parts import CORE_PARTS
+from dctl.engine.catalogue.processes import ProcessSite
+from dctl.engine.catalogue.site import Site
+from dctl.engine.ports import PortBook
+from dctl.engine.runtimes.base import NONCE, Restored, Settled
+from dctl.hosts.base import Host, Kind, Reader, Resource
+from dctl.sources import source_digest
+
+
+class Processes:
+    """One host: this machine."""
+
+    def __init__(self, settled: Settled) -> None:
+        self._settled = settled
+        self._name = settled.cluster.name
+
+    def readers(self) -> Mapping[str, Reader]:
+        from dctl.hosts.process import ProcessReader
+
+        host = self._settled.host
+        return {host: ProcessReader(self._name, workspace=self._settled.root, host=host)}
+
+    def hosts(self) -> Mapping[str, Host]:
+        from dctl.hosts.process import ProcessHost
+
+        host = self._settled.host
+        return {host: ProcessHost(self._name, workspace=self._settled.root, host=host)}
+
+    def site(self, ports: PortBook) -> Site:
+        from dctl.hosts.process import data_dir, instance_dir, secret_file
+
+        return ProcessSite(
+            host=self._settled.host,
+            ports=ports,
+            address=self._settled.address,
+            variables=self._settled.variables,
+            files_of=functools.partial(instance_dir, self._name),
+            data_of=functools.partial(data_dir, self._name),
+            nonce_file=secret_file(self._name, NONCE) if self._settled.with_nonce else None,
+        )
+
+    def resources(self) -> list[Resource]:
+        return []
+
+    def restored(self, resources: Sequence[Resource]) -> Restored:
+        """Configuration comes back, code does not: a process runs what stands on the disk today."""
+        found: list[Resource] = []
+        changed: dict[str, None] = {}
+        lacking: list[str] = []
+        for resource in resources:
+            then = resource.spec.get("source") if resource.kind is Kind.PROCESS else None
+            if not then:
+                found.append(resource)
+                continue
+            now = self._code(resource)
+            if now is None:
+                folder = resource.spec["cwd"]
+                lacking.append(f"{resource.name} ran from {folder}, which is no longer there")
+            elif now != then:
+                code = (
+                    "dctl's own" if resource.service in CORE_PARTS else f"in {resource.spec['cwd']}"
+                )
+                changed[f"{resource.service} runs today's code ({code}), not that of then"] = None
+            found.append(_with_source(resource, now))
+        return Restored(tuple(found), tuple(changed), tuple(lacking))
+
+    def _code(self, resource: Resource) -> str | None:
+        """The digest of the code that a process would run now."""
+        if resource.service in CORE_PARTS:
+            return __version__
+        folder = Path(resource.spec["cwd"])
+        return source_digest(folder) if folder.is_dir() else None
+
+
+def _with_source(resource: Resource, source: str | None) -> Resource:
+    """The same with another digest of its code, and so for what stands in for it."""
+    rollout = resource.rollout
+    if rollout and rollout.stand_in:
+        stand_in = _with_source(rollout.stand_in, source)
+        rollout = dataclasses.replace(rollout, stand_in=stand_in)
+    spec = {**resource.spec, "source": source or ""}
+    return dataclasses.replace(resource, spec=spec, rollout=rollout)
