@@ -5,12 +5,12 @@ Planner, status and tests all decide with `verdict`, so "converged" means the sa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from dctl.engine.hiding import shown
-from dctl.hosts.base import Json, Kind, Observed, Resource, State
+from dctl.hosts.base import Endpoint, Json, Kind, Observed, Resource, State
 
 
 class Action(StrEnum):
@@ -57,7 +57,7 @@ def verdict(asked: Resource | None, seen: Observed | None, cluster: str) -> Verd
         return Verdict(Action.DELETE, "no longer in the spec")
     if seen.spec is None:
         return Verdict(_change(asked), "what it runs with cannot be told")
-    changes = tuple(differences(seen.spec, asked.spec))
+    changes = _with_ports(differences(seen.spec, asked.spec), seen.ports, asked.ports)
     if changes:
         return Verdict(_change(asked), changes=changes)
     if seen.state in (State.STOPPED, State.FAILED):
@@ -70,6 +70,24 @@ def verdict(asked: Resource | None, seen: Observed | None, cluster: str) -> Verd
 
 def _change(asked: Resource) -> Action:
     return Action.REPLACE if asked.kind is Kind.CONTAINER else Action.UPDATE
+
+
+def _with_ports(
+    changes: Iterable[Change], before: Mapping[str, Endpoint], after: Mapping[str, Endpoint]
+) -> tuple[Change, ...]:
+    """The changes with those of the ports themselves: a spec tells only what was wished for, so
+    where a port moves, its wish is left out."""
+    moved = {
+        f"ports.{name}": (before.get(name), after.get(name))
+        for name in before.keys() | after.keys()
+        if before.get(name) != after.get(name)
+    }
+    wishes = {*moved, *(f"{field}.publish" for field in moved)}
+    found = [change for change in changes if change.field not in wishes]
+    found += [
+        Change(field, old and str(old), new and str(new)) for field, (old, new) in moved.items()
+    ]
+    return tuple(sorted(found, key=lambda change: change.field.split(".")))
 
 
 def differences(before: Mapping[str, Json], after: Mapping[str, Json]) -> Iterator[Change]:

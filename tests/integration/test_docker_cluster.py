@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dctl.hosts import ports
 from tests.support.base_image import base_image
 from tests.support.clusters import Cluster
 
@@ -103,6 +104,21 @@ def test_only_what_was_changed_in_the_spec_is_replaced(standing: Cluster) -> Non
     after = {name: docker("inspect", "-f", "{{.Id}}", container(standing, name)) for name in CORE}
     assert before == after
     assert speak(standing, "red") == "red"
+
+
+def test_a_port_that_is_moved_is_a_change_and_stays_moved(standing: Cluster) -> None:
+    low, high = sorted(ports.free("127.0.0.1") for _ in range(2))
+    standing.write(extra=f"    ports: {{grpc: {low}}}\n")
+    standing.dctl("infra", "apply", "-y")
+    moved = ("--port-offset", str(high - low))
+    plan = standing.json("infra", "plan", *moved)
+    (step,) = (step for step in plan["steps"] if step["name"] == "echo-1")
+    assert step["changes"] == [
+        {"field": "ports.grpc", "before": f"127.0.0.1:{low}", "after": f"127.0.0.1:{high}"}
+    ]
+    standing.dctl("infra", "apply", "-y", *moved)
+    assert standing.address("echo-1") == f"127.0.0.1:{high}"
+    assert steps(standing) == {}
 
 
 def test_keys_survive_the_end_of_every_container(standing: Cluster) -> None:
