@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import time
-import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -296,7 +296,8 @@ class OpenCluster:
 
         machines = targets(self.spec.hosts, self.root)
         fleet = Fleet(with_jumps(machines, {target.name: target for target in machines}))
-        weakref.finalize(self, fleet.close)
+        # At the end of dctl: an address that was handed out is one of its tunnels.
+        atexit.register(fleet.close)
         fleet.warm()
         return fleet
 

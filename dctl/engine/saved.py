@@ -120,6 +120,9 @@ def refuse_stale(saved: SavedPlan, now: Plan) -> None:
 def refuse_moved(shown: Plan, now: Plan) -> None:
     """Raise DctlError when what is there is no longer what a person has just agreed to change.
     What has ended since then, or come back, is no such thing: it is healed."""
+    for host in shown.silent.keys() ^ now.silent.keys():
+        how = "answers again" if host in shown.silent else "does not answer any more"
+        raise DctlError(f"{host} {how}, nothing was done", hint="look again: dctl infra plan")
     if found := list(_moved(_prints(shown), _prints(now), drift=False)):
         raise DctlError(
             "the cluster was changed by somebody else since it was planned, nothing was done:\n  "

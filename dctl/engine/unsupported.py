@@ -80,7 +80,7 @@ def _runtime(cluster: Cluster, path: Path, part: Workload) -> Iterator[tuple[Pat
     for host in hosts_for(part.on, cluster):
         there = runtime_on(host, cluster)
         if part.runtime not in (None, there):
-            yield (*path, "runtime"), f'it may be placed on {host}, whose runtime is "{there}"'
+            yield (*path, "runtime"), f'it may be placed on {host}, and its runtime is "{there}"'
             break
     if _runtimes(cluster, part) != {"docker"}:
         for key in ("memory", "cpus"):

@@ -1,8 +1,8 @@
 """A host in memory, for tests of what decides over hosts.
 
 The suite in tests/integration/test_host_contract.py runs against this one and the real ones
-alike, so it behaves as they do. What it is told to do badly (`broken`, `crashing`, `ill`) is for
-tests of failure.
+alike, so it behaves as they do. What it is told to do badly (`broken`, `silent`, `crashing`,
+`ill`) is for tests of failure.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from dctl.errors import DctlError, LockedError, NotFoundError
+from dctl.errors import DctlError, LockedError, NotFoundError, UnreachableError
 from dctl.hosts.base import (
     Check,
     Endpoint,
@@ -37,6 +37,7 @@ class FakeHost:
         self.calls: list[str] = []
         self.owners: dict[int, PortOwner] = {}
         self.broken: dict[str, str] = {}  # name -> why ensure, start, stop or remove fails
+        self.silent = ""  # why it does not answer
         self.crashing: set[str] = set()  # names that end right after every start
         self.ill: set[str] = set()  # check targets that answer badly
         self.secrets: dict[str, str] = {}
@@ -52,6 +53,7 @@ class FakeHost:
     # Looking
 
     def observe(self) -> Sequence[Observed]:
+        self._answer()
         for name in self.crashing & self._things.keys():
             seen = self._things[name]
             self._things[name] = dataclasses.replace(
@@ -179,7 +181,12 @@ class FakeHost:
             raise NotFoundError(f"{name} is not on {self.name}")
         self._things[name] = dataclasses.replace(self._things[name], state=state)
 
+    def _answer(self) -> None:
+        if self.silent:
+            raise UnreachableError(f"{self.name}: {self.silent}")
+
     def _call(self, verb: str, name: str) -> None:
+        self._answer()
         self.calls.append(f"{verb} {name}")
         if name in self.broken:
             raise DctlError(self.broken[name])

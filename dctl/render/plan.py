@@ -7,7 +7,7 @@ import json
 
 from dctl.engine.plan import Plan, Step
 from dctl.engine.verdict import Action, Change
-from dctl.hosts.base import Kind
+from dctl.hosts.base import Kind, machine_of
 from dctl.render.output import paint
 
 _MARK = {
@@ -24,19 +24,29 @@ _ACTION = 10  # width of the column that says what happens
 def plan_text(plan: Plan, *, source: str) -> str:
     """The whole plan. `source` names the spec file for the title."""
     hosts = {step.host for step in plan.steps if step.kind in (Kind.PROCESS, Kind.CONTAINER)}
+    hosts |= plan.silent.keys()
     count = f"{len(hosts)} host{'s' if len(hosts) != 1 else ''}"
     lines = [paint(f"{plan.cluster} · {count} · {source}", bold=True)]
     if not plan.changed:
         lines.append(f"No changes: {len(plan.steps)} resources are as asked.")
-        return "\n".join(lines)
+        return "\n".join([*lines, *_silent(plan)])
     width = max(len(step.name) for step in plan.changed)
-    for host in dict.fromkeys(step.host for step in plan.steps):
-        steps = [step for step in plan.steps if step.host == host]
+    for machine in dict.fromkeys(machine_of(step.host) for step in plan.steps):
+        steps = [step for step in plan.steps if machine_of(step.host) == machine]
         changed = [step for step in steps if step.changes]
-        lines += ["", host, *(line for step in changed for line in _step(step, width))]
+        lines += ["", machine, *(line for step in changed for line in _step(step, width))]
         if unchanged := len(steps) - len(changed):
             lines.append(f"    {unchanged} unchanged")
-    return "\n".join([*lines, "", f"Plan: {plan_counts(plan)}."])
+    return "\n".join([*lines, *_silent(plan), "", f"Plan: {plan_counts(plan)}."])
+
+
+def _silent(plan: Plan) -> list[str]:
+    mark = paint("?", fg="red")
+    return [
+        line
+        for host, why in plan.silent.items()
+        for line in ("", host, f"  {mark} is left as it is: {why}")
+    ]
 
 
 def plan_counts(plan: Plan) -> str:

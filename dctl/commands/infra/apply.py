@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dctl.commands.infra.group import confirm, group, opened
+from dctl.commands.infra.group import confirm, group, opened, refuse_silent
 from dctl.commands.infra.look import show_status
 from dctl.commands.infra.plan import offset_option
 from dctl.commands.options import Seconds, output_option, spec_option, yes_option
@@ -123,6 +123,8 @@ def carry_out(
         result = do(made, on_event=listener)
     if result.interrupted:
         raise KeyboardInterrupt
+    if result.silent and not (result.done or result.failures or result.not_done):
+        refuse_silent(result.silent)
     if not result.ok:
         raise PartlyAppliedError(
             _what_failed(result),
@@ -166,6 +168,7 @@ def _what_failed(result: Result) -> str:
         what = f"{step.verdict.action} failed" if step.changes else "is not well"
         lines.append(f"{step.name} on {step.host}: {what}: {failure.reason}")
         lines += [f"    | {line}" for line in failure.tail]
+    lines += [f"{host} was left as it is: {why}" for host, why in result.silent.items()]
     if result.halted:
         lines.append(f"ended before its end: {result.halted}")
     names = ", ".join(step.name for step in result.done) or "nothing"

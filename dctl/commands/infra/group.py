@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from dctl.commands.options import variant
-from dctl.errors import UsageError
+from dctl.errors import UnreachableError, UsageError
 
 if TYPE_CHECKING:
     from dctl.engine.cluster import OpenCluster
@@ -38,6 +39,13 @@ def opened(file: Path | None, meant: Variant | None = None) -> OpenCluster:
 
     say = functools.partial(click.echo, err=True)
     return open_cluster(file, meant or variant(), say=say)
+
+
+def refuse_silent(silent: Mapping[str, str]) -> None:
+    """Raise when there are hosts that do not answer; what there is to know of the others was
+    told."""
+    if silent:
+        raise UnreachableError("\n".join(silent.values()), hint="what is there is left as it is")
 
 
 def confirm(question: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dctl.commands.infra.group import group, opened
+from dctl.commands.infra.group import group, opened, refuse_silent
 from dctl.commands.options import output_option, spec_option, variant
 from dctl.errors import ExitCode
 
@@ -56,6 +56,7 @@ def plan(
         emit("Plan", made.to_json(), format=format)
     for problem in preflight(made, cluster.readers):
         click.echo(f"warning: apply would refuse: {problem}", err=True)
+    refuse_silent(made.silent)
     if out is not None:
         from dctl.engine.saved import save
 

@@ -1,5 +1,6 @@
 """Carrying a plan out: order, gates, failures, interruption."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from dctl.engine.apply import Event, Phase, Result, apply
 from dctl.engine.plan import make_plan
 from dctl.engine.sight import Sight
-from dctl.hosts.base import Check, Condition, Kind, Need, Resource
+from dctl.errors import UnreachableError
+from dctl.hosts.base import Check, Condition, Kind, Need, Observed, Resource
 from dctl.hosts.fake import FakeHost
 
 
@@ -139,3 +141,64 @@ def test_orphans_are_removed_before_anything_is_made(gone: str) -> None:
     kept = "b-1" if gone == "a-1" else "a-1"
     run(host, [resource(kept), resource("c-1")])
     assert host.calls == [f"remove {gone}", "ensure c-1"]
+
+
+def on(host: str, asked: Resource) -> Resource:
+    return dataclasses.replace(asked, host=host)
+
+
+class Dying(FakeHost):
+    """It is lost with its first step."""
+
+    def ensure(self, resource: Resource) -> None:
+        self.silent = "the connection was cut"
+        super().ensure(resource)
+
+
+@pytest.mark.parametrize("when", ["before its first step", "while it is waited for"])
+def test_a_machine_that_is_lost_ends_only_what_is_for_it_or_needs_that(when: str) -> None:
+    lost = (
+        Dying("shop", "core-2") if when == "before its first step" else FakeHost("shop", "core-2")
+    )
+    hosts = {"core-1": FakeHost("shop", "core-1"), "core-2": lost}
+    asked = [
+        on("core-2", resource("b-1")),
+        on("core-1", resource("a-1")),
+        on("core-1", resource("c-1", Need("a-1"))),
+        on("core-1", resource("d-1", Need("b-1"))),
+    ]
+    if when == "while it is waited for":
+        lost.ill.add("b-1")
+
+    def listen(event: Event) -> None:
+        if (event.step.name, event.phase) == ("b-1", Phase.GATING):
+            lost.silent = "frozen"
+
+    result = apply(make_plan("shop", asked, Sight()), hosts, on_event=listen)
+    assert {step.name for step in result.done} == {"a-1", "c-1"}
+    assert [failure.step.name for failure in result.failures] == ["b-1"]
+    assert "core-2" in result.failures[0].reason
+    assert [step.name for step in result.not_done] == ["d-1"]
+
+
+def test_a_short_silence_is_not_a_loss() -> None:
+    class Blinking(FakeHost):
+        looks = 0
+
+        def observe(self) -> Sequence[Observed]:
+            self.looks += 1
+            self.silent = "a moment" if self.looks == 1 else ""
+            return super().observe()
+
+    host = Blinking("shop", "core-1")
+    plan = make_plan("shop", [on("core-1", resource("a-1"))], Sight())
+    assert apply(plan, {"core-1": host}).ok
+    assert host.looks > 1
+
+
+def test_an_apply_that_had_to_leave_a_host_alone_is_not_well_done() -> None:
+    sight = Sight([], {"edge-1": UnreachableError("frozen")}, frozenset({"edge-1"}))
+    result = apply(make_plan("shop", [resource("a-1")], sight), {"local": FakeHost("shop")})
+    assert [step.name for step in result.done] == ["a-1"]
+    assert not result.ok
+    assert result.to_json()["silent"] == {"edge-1": "frozen"}

@@ -1,11 +1,13 @@
 """Plans: order, orphans, refusals."""
 
+import dataclasses
+
 import pytest
 
 from dctl.engine.plan import make_plan
 from dctl.engine.sight import Sight
 from dctl.engine.verdict import Action
-from dctl.errors import ForeignError
+from dctl.errors import ForeignError, UnreachableError
 from dctl.hosts.base import Kind, Need, Observed, Resource, State
 
 
@@ -64,3 +66,21 @@ def test_applying_twice_plans_nothing_the_second_time() -> None:
     plan = make_plan("shop", [resource("a-1")], Sight([running("a-1")]))
     assert not plan.changed
     assert plan.to_json()["changes"] == 0
+
+
+def test_nothing_is_planned_for_a_host_that_could_not_be_looked_at() -> None:
+    there, gone = resource("a-1"), dataclasses.replace(resource("b-1"), host="edge-1")
+    sight = Sight([], {"edge-1": UnreachableError("frozen")}, frozenset({"edge-1"}))
+    plan = make_plan("shop", [there, gone], sight)
+    assert [step.name for step in plan.steps] == ["a-1"]
+    assert plan.silent == {"edge-1": "frozen"}
+
+
+def test_what_moved_to_another_host_ends_on_the_old_one_and_begins_on_the_new() -> None:
+    asked = dataclasses.replace(resource("a-1"), host="core-2")
+    seen = dataclasses.replace(running("a-1"), host="core-1")
+    steps = make_plan("shop", [asked], Sight([seen])).steps
+    assert [(s.host, s.verdict.action) for s in steps] == [
+        ("core-1", Action.DELETE),
+        ("core-2", Action.CREATE),
+    ]
