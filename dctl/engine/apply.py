@@ -14,86 +14,27 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
-from dctl.engine.gate import Gate, opinion
+from dctl.engine.gate import Gate, opinion, relapse
 from dctl.engine.plan import Plan
+from dctl.engine.result import Event, Failure, Phase, Result
 from dctl.engine.rollout import EXCHANGES, undoing
 from dctl.engine.step import Role, Step
 from dctl.engine.verdict import Action
 from dctl.errors import DctlError, UnreachableError
 from dctl.hosts.base import RUN_FROM, Condition, Host, Kind, Observed, Probe, State, machine_of
 
+__all__ = ["Event", "Failure", "Phase", "Result", "apply"]
+
 _PARALLEL = 8  # effects, looks and probes at once: they mostly wait for others
 _MOST = 64  # of them, when there are many hosts
 _TICK = 0.05  # seconds between two looks
+_WATCH_TICK = 0.5  # the same, where all that is there is watched
 _TAIL = 20  # lines of a failed thing's own output
 _BLIND = 3  # looks in a row that fail before its host counts as lost
 # Healthy when `ensure` returns: the proxy has acknowledged a route, an image is built.
 _READY_WHEN_ENSURED = frozenset({Kind.ROUTE, *RUN_FROM})
-
-
-class Phase(StrEnum):
-    """Where a step is. The last three are final."""
-
-    WAITING = "waiting"
-    ACTING = "acting"
-    GATING = "gating"
-    DONE = "done"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A step went into a phase, `elapsed` seconds after it was begun."""
-
-    step: Step
-    phase: Phase
-    elapsed: float
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why one step failed, and the last lines that the thing itself printed."""
-
-    step: Step
-    reason: str
-    tail: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What an apply did. Only steps that changed something are listed as done or not done;
-    `restored` are those of them that run again as before, since their service's rollout failed.
-    `halted` tells why nothing more was begun, when that was not for a failure; `silent` are the
-    hosts that were left as they are, since they did not answer when it was planned, and why."""
-
-    done: tuple[Step, ...]
-    failures: tuple[Failure, ...]
-    not_done: tuple[Step, ...]
-    restored: tuple[Step, ...] = ()
-    interrupted: bool = False
-    halted: str = ""
-    silent: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def ok(self) -> bool:
-        return not (self.failures or self.interrupted or self.halted or self.silent)
-
-    def to_json(self) -> dict[str, Any]:
-        """The shape in the journal."""
-        return {
-            "done": [step.name for step in self.done],
-            "failed": {failure.step.name: failure.reason for failure in self.failures},
-            "not_done": [step.name for step in self.not_done],
-            "restored": [step.name for step in self.restored],
-            "interrupted": self.interrupted,
-            "halted": self.halted,
-            "silent": dict(self.silent),
-        }
 
 
 def apply(
@@ -135,6 +76,8 @@ class _Job:
     restarts_before: int | None = None
     future: Future[Probe | None] | None = None
     probe: Probe | None = None
+    ill: int = 0  # probes in a row that answered badly
+    stayed: float = 0.0  # when it was last seen to have stayed well
     next_probe: float = 0.0
     failure: Failure | None = None
 
@@ -143,9 +86,21 @@ class _Job:
         return self.phase in (Phase.DONE, Phase.FAILED, Phase.SKIPPED)
 
     def fulfils(self, condition: Condition) -> bool:
+        if self.phase is Phase.DONE:
+            return True
         if condition is Condition.STARTED:
-            return self.started or self.phase is Phase.DONE
-        return self.phase is Phase.DONE
+            return self.started
+        return condition is Condition.HEALTHY and self.phase is Phase.WATCHING
+
+    @property
+    def monitor(self) -> float:
+        """For how long it is watched once its service is exchanged."""
+        rollout = self.step.resource.rollout if self.step.resource else None
+        return rollout.monitor if rollout and _is_exchange(self.step) else 0.0
+
+    def stayed_for(self, since: float) -> bool:
+        """Whether it was watched for long enough, and no answer of it is in doubt."""
+        return self.stayed - since >= self.monitor and not self.ill and self.future is None
 
 
 @dataclass(slots=True)
@@ -154,7 +109,7 @@ class _Looks:
 
     future: Future[Sequence[Observed]] | None = None
     jobs: list[_Job] = field(default_factory=list)
-    next: float = 0.0
+    last: float = -_WATCH_TICK
     blind: int = 0
 
 
@@ -174,6 +129,7 @@ class _Run:
         self.stopping = False
         self.lost: set[str] = set()  # machines
         self.looks = {step.host: _Looks() for step in plan.steps}
+        self.exchanged: dict[str, float] = {}  # service -> when the last of its replicas was
         _link(self.jobs)
 
     def run(self) -> Result:
@@ -187,6 +143,7 @@ class _Run:
                 self._begin(pool)
                 self._collect()
                 self._gate(pool)
+                self._end_watches()
         except KeyboardInterrupt:
             interrupted = True
         finally:
@@ -245,6 +202,7 @@ class _Run:
                 self._enter(job, Phase.DONE if over else Phase.GATING)
             else:
                 job.probe = answer
+                job.ill = 0 if answer is None or answer.ok else job.ill + 1
 
     def _gate(self, pool: ThreadPoolExecutor) -> None:
         """Look at each host that has jobs to judge, and judge those that were there to be judged
@@ -256,8 +214,9 @@ class _Run:
         for name, looks in self.looks.items():
             if looks.future is None:
                 looks.jobs = [job for job in self._gating() if job.step.host == name]
-                if looks.jobs and now >= looks.next:
-                    looks.next = now + _TICK
+                watched = all(job.phase is Phase.WATCHING for job in looks.jobs)
+                if looks.jobs and now - looks.last >= (_WATCH_TICK if watched else _TICK):
+                    looks.last = now
                     looks.future = pool.submit(self.hosts[name].observe)
                 continue
             if not looks.future.done():
@@ -276,9 +235,11 @@ class _Run:
                 for job in looks.jobs:
                     if job.phase is Phase.GATING:
                         self._judge(job, seen.get(job.step.name), pool)
+                    elif job.phase is Phase.WATCHING:
+                        self._watch(job, seen.get(job.step.name), pool)
 
     def _gating(self) -> list[_Job]:
-        return [job for job in self.jobs if job.phase is Phase.GATING]
+        return [job for job in self.jobs if job.phase in (Phase.GATING, Phase.WATCHING)]
 
     def _judge(self, job: _Job, there: Observed | None, pool: ThreadPoolExecutor) -> None:
         now = time.monotonic()
@@ -297,13 +258,53 @@ class _Run:
             restarts_before=job.restarts_before or 0,
             now=time.time(),
         )
-        if judged.gate is Gate.READY:
+        if judged.gate is Gate.READY and job.monitor:
+            job.restarts_before, job.ill = there.restarts if there else 0, 0
+            self._enter(job, Phase.WATCHING)
+        elif judged.gate is Gate.READY:
             self._enter(job, Phase.DONE)
         elif judged.gate is Gate.FAILED:
             self._fail(job, judged.reason)
-        elif resource.check and job.future is None and now >= job.next_probe:
-            job.next_probe = now + min(_TICK * 2, resource.check.interval)
-            job.future = pool.submit(self.hosts[job.step.host].probe, resource.check)
+        elif resource.check:
+            self._probe(job, pool, min(_TICK * 2, resource.check.interval))
+
+    def _watch(self, job: _Job, there: Observed | None, pool: ThreadPoolExecutor) -> None:
+        """See whether it stays as well as it was when it was exchanged."""
+        resource = job.step.resource
+        assert resource is not None
+        why = relapse(
+            resource, there, job.probe, ill=job.ill, restarts_before=job.restarts_before or 0
+        )
+        if why:
+            self._fail(job, why)
+            return
+        job.stayed = time.monotonic()
+        if resource.check:
+            self._probe(job, pool, resource.check.interval)
+
+    def _probe(self, job: _Job, pool: ThreadPoolExecutor, every: float) -> None:
+        now = time.monotonic()
+        if job.future is None and now >= job.next_probe:
+            assert job.step.resource is not None
+            assert job.step.resource.check is not None
+            job.next_probe = now + every
+            job.future = pool.submit(self.hosts[job.step.host].probe, job.step.resource.check)
+
+    def _end_watches(self) -> None:
+        """A service is watched from the exchange of its last replica on, and no longer than it
+        has one to lose: all of them are good, or all go back."""
+        watched = {job.step.service for job in self.jobs if job.phase is Phase.WATCHING}
+        for service in watched:
+            jobs = [j for j in self.jobs if j.step.service == service and _is_exchange(j.step)]
+            if not any(job.phase in _LOST for job in jobs):
+                if not all(job.phase in _WELL for job in jobs):
+                    continue
+                since = self.exchanged.setdefault(service, time.monotonic())
+                if not all(j.stayed_for(since) for j in jobs if j.phase is Phase.WATCHING):
+                    continue
+            for job in jobs:
+                if job.phase is Phase.WATCHING:
+                    self._enter(job, Phase.DONE)
 
     def _enter(self, job: _Job, phase: Phase, detail: str = "") -> None:
         if job.began == 0.0:
@@ -331,11 +332,9 @@ class _Run:
     def _result(self, interrupted: bool, halted: str) -> Result:
         changed = [job for job in self.jobs if job.step.changes]
         return Result(
-            done=tuple(job.step for job in changed if job.phase is Phase.DONE),
+            done=tuple(job.step for job in changed if job.phase in _WELL),
             failures=tuple(job.failure for job in self.jobs if job.failure),
-            not_done=tuple(
-                job.step for job in changed if job.phase not in (Phase.DONE, Phase.FAILED)
-            ),
+            not_done=tuple(job.step for job in changed if job.phase not in (*_WELL, Phase.FAILED)),
             interrupted=interrupted,
             halted=halted,
             silent=self.silent,
@@ -347,6 +346,11 @@ def _told(error: DctlError) -> str:
 
 
 _LOST = (Phase.FAILED, Phase.SKIPPED)
+_WELL = (Phase.WATCHING, Phase.DONE)
+
+
+def _is_exchange(step: Step) -> bool:
+    return step.verdict.action in EXCHANGES and step.role is Role.PART
 
 
 def _link(jobs: Sequence[_Job]) -> None:
@@ -363,7 +367,7 @@ def _link(jobs: Sequence[_Job]) -> None:
             continue
         if step.role is Role.LEAVING:
             all_of = [j for j in jobs if j.step.service == step.service and j.step.resource]
-            job.waits_for += [(other, Condition.HEALTHY) for other in all_of]
+            job.waits_for += [(other, Condition.COMPLETED) for other in all_of]
             continue
         if last_deletion:
             job.waits_for.append((last_deletion, Condition.HEALTHY))
@@ -375,7 +379,7 @@ def _link(jobs: Sequence[_Job]) -> None:
             for need in step.resource.needs
             if need.resource in by_name
         ]
-        if step.verdict.action in EXCHANGES and step.role is Role.PART:
+        if _is_exchange(step):
             before = exchanged.setdefault(step.service, [])
             parallel = step.resource.rollout.parallel if step.resource.rollout else 1
             if len(before) >= parallel:

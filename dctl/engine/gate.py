@@ -62,6 +62,28 @@ def opinion(
     return _until(asked, elapsed, probe.reason if probe else "its health is not known yet")
 
 
+def relapse(
+    asked: Resource,
+    seen: Observed | None,
+    probe: Probe | None,
+    *,
+    ill: int,
+    restarts_before: int,
+) -> str:
+    """Why what was good enough is no longer, in one sentence; "" while it is.
+
+    `ill` is how many probes in a row answered badly; as always, `retries` of them are too many.
+    """
+    if seen is None:
+        return "it was well, then it was gone"
+    ended = seen.restarts > restarts_before
+    if ended or seen.state not in (State.RUNNING, State.HELD, State.COMPLETED):
+        return f"it was well, then it ended{_because(seen.last_exit)}"
+    if asked.check and probe and ill >= asked.check.retries:
+        return f"it was well, then unhealthy: {probe.reason}"
+    return ""
+
+
 def patience(asked: Resource) -> float:
     """How long a resource may take to become healthy, in seconds."""
     check = asked.check

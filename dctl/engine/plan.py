@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import graphlib
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -17,7 +18,8 @@ from dctl.engine.sight import Sight
 from dctl.engine.step import Role, Step
 from dctl.engine.verdict import Action, verdict
 from dctl.errors import ForeignError
-from dctl.hosts.base import RUN_FROM, Key, Observed, Resource, key_of
+from dctl.hosts.base import RUN_FROM, Endpoint, Json, Key, Observed, Resource, key_of
+from dctl.hosts.ports import reachable
 
 __all__ = ["Plan", "Role", "Step", "in_dependency_order", "make_plan", "only_of"]
 
@@ -103,9 +105,25 @@ def only_of(asked: Sequence[Resource], sight: Sight) -> Sight:
 def _step(asked: Resource, seen: Observed | None, cluster: str) -> Step:
     before = None
     if seen is not None and seen.spec is not None:
-        before = dataclasses.replace(asked, spec=seen.spec, ports=seen.ports or asked.ports)
+        before = _as_it_runs(asked, seen.spec, seen.ports or asked.ports)
     decided = verdict(asked, seen, cluster)
     return Step(asked.kind, asked.name, asked.host, asked.service, decided, asked, before)
+
+
+def _as_it_runs(
+    asked: Resource, spec: Mapping[str, Json], ports: Mapping[str, Endpoint]
+) -> Resource:
+    """A resource with what it runs with until now, its health asked for where it listens."""
+    check = asked.check
+    moved = {
+        str(reachable(asked.ports[name])): str(reachable(ports[name]))
+        for name in ports.keys() & asked.ports.keys()
+    }
+    if check and moved:
+        listened = "|".join(map(re.escape, moved))
+        target = re.sub(rf"({listened})(?!\d)", lambda found: moved[found[1]], check.target)
+        check = dataclasses.replace(check, target=target)
+    return dataclasses.replace(asked, spec=spec, ports=ports, check=check)
 
 
 def in_dependency_order(resources: Sequence[Resource]) -> list[Resource]:

@@ -47,6 +47,7 @@ def resource_json(resource: Resource) -> dict[str, Json]:
             "parallel": rollout.parallel,
             "auto_rollback": rollout.auto_rollback,
             "stand_in": resource_json(rollout.stand_in) if rollout.stand_in else None,
+            "monitor": rollout.monitor,
         }
         if rollout
         else None,
@@ -69,6 +70,7 @@ def resource_from(value: Mapping[str, Json]) -> Resource:
             rollout["parallel"],
             rollout["auto_rollback"],
             resource_from(rollout["stand_in"]) if rollout["stand_in"] else None,
+            rollout.get("monitor", 0.0),  # a release of an older dctl has none
         )
         if rollout
         else None,

@@ -57,16 +57,24 @@ def undoing(
     stuck = {step.service for step in exchanged if not _can_go_back(step)}
     back = [
         dataclasses.replace(
-            step, verdict=Verdict(step.verdict.action, "rolled back"), resource=step.before
+            step,
+            verdict=Verdict(step.verdict.action, "rolled back"),
+            resource=_unwatched(step.before),
         )
         for step in exchanged
-        if step.role is Role.PART and step.service not in stuck
+        if step.role is Role.PART and step.before and step.service not in stuck
     ]
     # Where there is no way back, the stand-in goes on serving.
     leaving = [
         step for step in steps if step.role is Role.LEAVING and step.service in services - stuck
     ]
     return (*back, *leaving)
+
+
+def _unwatched(resource: Resource) -> Resource:
+    """What ran before is known to be good."""
+    assert resource.rollout is not None
+    return dataclasses.replace(resource, rollout=dataclasses.replace(resource.rollout, monitor=0.0))
 
 
 def _is_rollout(step: Step) -> bool:

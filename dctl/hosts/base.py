@@ -83,11 +83,13 @@ class Endpoint:
 @dataclass(frozen=True, slots=True)
 class Rollout:
     """How the replicas of a service are exchanged: `parallel` at once, put back when it fails
-    (`auto_rollback`), and with a `stand_in` that serves meanwhile, if one can."""
+    (`auto_rollback`), and with a `stand_in` that serves meanwhile, if one can. It has failed, too,
+    when one does not stay well for `monitor` seconds after the last exchange."""
 
     parallel: int = 1
     auto_rollback: bool = False
     stand_in: Resource | None = None
+    monitor: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

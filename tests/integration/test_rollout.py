@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -87,3 +88,52 @@ def test_a_release_that_does_not_start_leaves_the_old_one_serving(cluster: Clust
     assert "echo-1 still runs as before" in done.stderr
     assert cluster.pids() == before
     cluster.dctl("infra", "apply", "-y")
+
+
+PAGE = """\
+import http.server, os, pathlib
+
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(503 if pathlib.Path("ill-" + os.environ["COLOR"]).exists() else 200)
+        self.end_headers()
+
+port = int(os.environ["DRAFT_PORT_HTTP"])
+http.server.HTTPServer(("127.0.0.1", port), Page).serve_forever()
+"""
+
+
+def test_a_release_that_falls_ill_while_it_is_watched_is_taken_back(cluster: Cluster) -> None:
+    (cluster.folder / "page.py").write_text(PAGE)
+
+    def write(color: str) -> None:
+        cluster.write(
+            extra=f"""\
+  page:
+    command: [{sys.executable}, page.py]
+    env: {{COLOR: {color}}}
+    replicas: 2
+    ports: {{http: 0}}
+    health: {{http: /, interval: 100ms}}
+    update: {{monitor: 60s}}
+"""
+        )
+
+    write("blue")
+    cluster.dctl("infra", "apply", "-y")
+    write("red")
+    rollout = cluster.start("infra", "apply", "-y", "--progress", "json")
+    assert rollout.stderr
+    said = ""
+    for line in rollout.stderr:
+        said += line
+        if '"process/page-2"' in line and '"watching"' in line:
+            (cluster.folder / "ill-red").touch()
+    assert rollout.wait(timeout=60) == 4, said
+    assert "it was well, then unhealthy" in said
+    assert "answers 503" in said
+    assert "run again as before: page-1, page-2" in said
+    plan = {step["name"]: step for step in cluster.json("infra", "plan")["steps"]}
+    for name in ("page-1", "page-2"):
+        (change,) = plan[name]["changes"]
+        assert change == {"field": "env.COLOR", "before": "blue", "after": "red"}

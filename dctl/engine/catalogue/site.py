@@ -125,7 +125,8 @@ class Site(ABC):
 
 def rollout_of(part: Workload) -> Rollout:
     """How the spec wants the replicas of a part exchanged."""
-    return Rollout(part.update.parallel, part.update.auto_rollback)
+    update = part.update
+    return Rollout(update.parallel, update.auto_rollback, monitor=update.monitor)
 
 
 def health_check(health: Health, ports: Mapping[str, Port]) -> Check | None:
