@@ -90,6 +90,7 @@ class OpenCluster:
 
     def look(self) -> Sight:
         """All that is there. Raises UnreachableError without the first host or the ingress."""
+        self._warm("fuse")
         sight = self._look()
         return sight + Sight(tuple(self._routes(sight).observe()))
 
@@ -134,6 +135,7 @@ class OpenCluster:
     def status(self) -> list[Row]:
         """Look, ask each running thing for its health, and compare. A host that does not answer
         hides its own things only, and an ingress its routes."""
+        self._warm("fuse")
         sight = self._look()
         sight += look({INGRESS: [self._routes(sight)]})
         asked = self.resources(sight)
@@ -142,6 +144,7 @@ class OpenCluster:
     def address(self, part: str) -> str:
         """host:port, as it is reached from here, of a core part of this cluster that is up. Raises
         UnreachableError without one: what listens where it would is another cluster's then."""
+        self._warm(part)
         why = "is not there"
         for host in dict.fromkeys(placed(self.spec).get(part, {}).values()):
             sight = look({host: [self._looking[host][0]]})
@@ -307,6 +310,13 @@ class OpenCluster:
         if error := sight.silent.get(next(iter(self._runtimes))):
             raise error
         return sight
+
+    def _warm(self, part: str) -> None:
+        """Open the way to a part that will be called, while its host is looked at."""
+        for host in placed(self.spec).get(part, {}).values():
+            if host in self.spec.hosts and self.spec.hosts[host].ssh:
+                self._fleet.tunnel(host).warm()
+            return
 
     def _routes(self, sight: Sight) -> RouteReader:
         def fuse() -> str:

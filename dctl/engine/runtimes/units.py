@@ -79,4 +79,10 @@ class Units:
         parts = placed_on(self._host, self._settled.cluster)
         if not any(isinstance(part, CorePart) for part in parts.values()):
             return {}
-        return {CORE: core_software(self._reader.facts())}
+        facts = self._reader.facts()
+        return {CORE: _core(facts["python"], facts["machine"], facts["glibc"])}
+
+
+@functools.cache  # machines are alike, mostly
+def _core(python: str, machine: str, glibc: int) -> Software:
+    return core_software({"python": python, "machine": machine, "glibc": glibc})

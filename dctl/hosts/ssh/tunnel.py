@@ -6,6 +6,7 @@ our pipe, which ends with us, however we end.
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import tempfile
 import threading
@@ -35,6 +36,15 @@ class Tunnel:
         self._master: subprocess.Popen[bytes] | None = None
         self._ports: dict[Endpoint, Endpoint] = {}
         self._sockets: dict[str, Path] = {}
+
+    def warm(self) -> None:
+        """Open it while something else is done here; what goes wrong is told when it is used."""
+
+        def open_() -> None:
+            with contextlib.suppress(DctlError), self._opening:
+                self._open()
+
+        threading.Thread(target=open_, daemon=True).start()
 
     def port(self, there: Endpoint) -> Endpoint:
         """Where a port of the machine (as it sees it itself) is reached on this one."""
