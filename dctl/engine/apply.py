@@ -23,7 +23,17 @@ from dctl.engine.rollout import EXCHANGES, undoing
 from dctl.engine.step import Role, Step
 from dctl.engine.verdict import Action
 from dctl.errors import DctlError, UnreachableError
-from dctl.hosts.base import RUN_FROM, Condition, Host, Kind, Observed, Probe, State, machine_of
+from dctl.hosts.base import (
+    RUN_FROM,
+    RUNNING_KINDS,
+    Condition,
+    Host,
+    Kind,
+    Observed,
+    Probe,
+    State,
+    machine_of,
+)
 
 __all__ = ["Event", "Failure", "Phase", "Result", "apply"]
 
@@ -322,7 +332,7 @@ class _Run:
         self._enter(job, Phase.FAILED, reason)
 
     def _tail(self, step: Step) -> tuple[str, ...]:
-        if step.kind not in (Kind.PROCESS, Kind.CONTAINER) or machine_of(step.host) in self.lost:
+        if step.kind not in RUNNING_KINDS or machine_of(step.host) in self.lost:
             return ()
         try:
             return tuple(self.hosts[step.host].logs(step.name, lines=_TAIL))

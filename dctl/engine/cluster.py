@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from dctl.engine.apply import Event, Result
 from dctl.engine.catalogue.ground import Ground
-from dctl.engine.catalogue.parts import placed
 from dctl.engine.change import Intent, change
 from dctl.engine.desired import desired
 from dctl.engine.history import ENDED, Record, Release, history, next_number, target
+from dctl.engine.hosts import UP, Hosts
 from dctl.engine.plan import Plan, make_plan, only_of
 from dctl.engine.ports import PortBook
 from dctl.engine.records import entry, who
-from dctl.engine.runtimes import NONCE, Restored, Runtime, Say, runtimes_of
+from dctl.engine.runtimes import NONCE, Say
 from dctl.engine.saved import SavedPlan, asked, refuse_moved, refuse_stale
 from dctl.engine.sight import Sight, look
 from dctl.engine.status import Row, status
 from dctl.engine.unsupported import unsupported
-from dctl.errors import DctlError, NotFoundError, UnreachableError
-from dctl.hosts.base import Holder, Host, Kind, Observed, Probe, Reader, Resource, State
-from dctl.hosts.routes import INGRESS, RouteHost, RouteReader
+from dctl.errors import DctlError, NotFoundError
+from dctl.hosts.base import RUNNING_KINDS, Holder, Host, Observed, Probe, Reader, Resource, State
+from dctl.hosts.routes import INGRESS
 from dctl.spec import Loaded
 from dctl.spec.variant import Variant
 from dctl.workspace import load_spec
 
-if TYPE_CHECKING:
-    from dctl.hosts.ssh import Fleet
-
-_UP = (State.RUNNING, State.STARTING)
 Verb = Literal["start", "stop", "restart"]
-_RUNNING = (Kind.PROCESS, Kind.CONTAINER)
 _PARALLEL = 32  # probes at once: they mostly wait
 
 
@@ -75,24 +68,22 @@ class OpenCluster:
         self.name = loaded.cluster.name
         self.source = loaded.path
         self.root = loaded.root
-        self._runtimes: Mapping[str, Runtime] = runtimes_of(loaded, say, lambda: self._fleet)
+        self._hosts = Hosts(loaded, say)
 
-    @functools.cached_property
+    @property
     def readers(self) -> Mapping[str, Reader]:
         """Every host by name, its looking face only."""
-        ingress = RouteReader(self.name, lambda: self.address("fuse"))
-        own = (reader for readers in self._looking.values() for reader in readers)
-        return {**{reader.name: reader for reader in own}, INGRESS: ingress}
+        return self._hosts.readers
 
     def hosts(self) -> Mapping[str, Host]:
         """Every host by name, with the verbs that change it."""
-        return self._hosts
+        return self._hosts.changing
 
     def look(self) -> Sight:
         """All that is there. Raises UnreachableError without the first host or the ingress."""
-        self._warm("fuse")
-        sight = self._look()
-        return sight + Sight(tuple(self._routes(sight).observe()))
+        self._hosts.warm("fuse")
+        sight = self._hosts.look()
+        return sight + Sight(self._hosts.routes(sight).observe())
 
     def resources(
         self, sight: Sight, *more: Resource, port_offset: int | None = None
@@ -108,9 +99,8 @@ class OpenCluster:
             return 0 if host in sight.unseen else self.readers[host].free_port(address)
 
         ports = PortBook(known, free, offset=port_offset)
-        sites = {host: runtime.site(ports) for host, runtime in self._runtimes.items()}
-        before = [r for runtime in self._runtimes.values() for r in runtime.resources()]
-        return [*before, *desired(Ground(self.spec, self.root, sites))]
+        ground = Ground(self.spec, self.root, self._hosts.sites(ports))
+        return [*self._hosts.resources(), *desired(ground)]
 
     def plan(self, *, port_offset: int | None = None) -> Plan:
         """Look and compare."""
@@ -135,27 +125,16 @@ class OpenCluster:
     def status(self) -> list[Row]:
         """Look, ask each running thing for its health, and compare. A host that does not answer
         hides its own things only, and an ingress its routes."""
-        self._warm("fuse")
-        sight = self._look()
-        sight += look({INGRESS: [self._routes(sight)]})
+        self._hosts.warm("fuse")
+        sight = self._hosts.look()
+        sight += look({INGRESS: [self._hosts.routes(sight)]})
         asked = self.resources(sight)
         return status(self.name, asked, sight, self._probes(asked, sight), now=time.time())
 
     def address(self, part: str) -> str:
         """host:port, as it is reached from here, of a core part of this cluster that is up. Raises
         UnreachableError without one: what listens where it would is another cluster's then."""
-        self._warm(part)
-        why = "is not there"
-        for host in dict.fromkeys(placed(self.spec).get(part, {}).values()):
-            sight = look({host: [self._looking[host][0]]})
-            if found := self._address(part, sight.things):
-                return found
-            states = [seen.state for seen in sight.things if seen.service == part]
-            why = next((f"is {state}" for state in states), why)
-            why = next((error.message for error in sight.silent.values()), why)
-        raise UnreachableError(
-            f"{part.capitalize()} of cluster {self.name} {why}", hint="dctl infra status"
-        )
+        return self._hosts.address(part)
 
     def apply(self, plan: Plan, *, on_event: Callable[[Event], None]) -> Result:
         """Carry `plan` out under the cluster's lock and keep a record of it. Raises DctlError when
@@ -183,7 +162,7 @@ class OpenCluster:
                 f" {self.source} says {self.spec.runtime}",
                 hint="set the runtime back in the spec, then apply it",
             )
-        there = self._restored(release.resources)
+        there = self._hosts.restored(release.resources)
         if there.lacking:
             raise DctlError(
                 f"release {release.id} cannot be had again, nothing was changed:\n  "
@@ -232,7 +211,7 @@ class OpenCluster:
             number = next_number(first.journal())
             first.record(entry(verb, number, steps=[f"{verb} {seen.name}" for seen in chosen]))
             for seen in reversed(chosen) if verb == "stop" else chosen:
-                host = self._hosts[seen.host]
+                host = self.hosts()[seen.host]
                 {"start": host.start, "stop": host.stop, "restart": host.restart}[verb](seen.name)
                 say(seen.name)
             first.record(entry(ENDED, number, done=[seen.name for seen in chosen]))
@@ -242,8 +221,7 @@ class OpenCluster:
 
         def do() -> None:
             # The first host last: what the others run needs it most, and it has the lock.
-            for name in reversed([*self._runtimes]):
-                host = self._hosts[name]
+            for host in reversed(self._hosts.machines):
                 host.down() if how == "down" else host.clean(full=how == "clean")
 
         first = self._first
@@ -259,8 +237,8 @@ class OpenCluster:
 
     def execute(self, pattern: str, argv: Sequence[str]) -> int:
         """Run a command beside the instance that `pattern` names; of several one that runs."""
-        chosen = min(self.select(pattern), key=lambda seen: seen.state not in _UP)
-        return self._hosts[chosen.host].execute(chosen.name, argv)
+        chosen = min(self.select(pattern), key=lambda seen: seen.state not in UP)
+        return self.hosts()[chosen.host].execute(chosen.name, argv)
 
     def select(self, pattern: str) -> list[Observed]:
         """The running things that `pattern` names: an instance (cart-2), or a service's all."""
@@ -275,80 +253,12 @@ class OpenCluster:
 
     def things(self) -> list[Observed]:
         """The processes and containers that are there."""
-        return [seen for seen in self._look().things if seen.kind in _RUNNING]
+        return [seen for seen in self._hosts.look().things if seen.kind in RUNNING_KINDS]
 
     @property
     def _first(self) -> Host:
         """The host that keeps the cluster's lock and books."""
-        return self._hosts[next(iter(self._runtimes))]
-
-    @functools.cached_property
-    def _looking(self) -> Mapping[str, Sequence[Reader]]:
-        return {name: [*runtime.readers().values()] for name, runtime in self._runtimes.items()}
-
-    @functools.cached_property
-    def _hosts(self) -> Mapping[str, Host]:
-        ingress = RouteHost(self.name, lambda: self.address("fuse"))
-        own = (hosts for runtime in self._runtimes.values() for hosts in [runtime.hosts()])
-        return {**{name: host for hosts in own for name, host in hosts.items()}, INGRESS: ingress}
-
-    @functools.cached_property
-    def _fleet(self) -> Fleet:
-        from dctl.hosts.ssh import Fleet
-        from dctl.hosts.ssh.target import targets, with_jumps
-
-        machines = targets(self.spec.hosts, self.root)
-        fleet = Fleet(with_jumps(machines, {target.name: target for target in machines}))
-        # At the end of dctl: an address that was handed out is one of its tunnels.
-        atexit.register(fleet.close)
-        fleet.warm()
-        return fleet
-
-    def _look(self) -> Sight:
-        """All but the routes."""
-        sight = look(self._looking)
-        if error := sight.silent.get(next(iter(self._runtimes))):
-            raise error
-        return sight
-
-    def _warm(self, part: str) -> None:
-        """Open the way to a part that will be called, while its host is looked at."""
-        for host in placed(self.spec).get(part, {}).values():
-            if host in self.spec.hosts and self.spec.hosts[host].ssh:
-                self._fleet.tunnel(host).warm()
-            return
-
-    def _routes(self, sight: Sight) -> RouteReader:
-        def fuse() -> str:
-            if found := self._address("fuse", sight.things):
-                return found
-            raise UnreachableError(f"Fuse of cluster {self.name} is not there")
-
-        return RouteReader(self.name, fuse)
-
-    def _address(self, part: str, things: Iterable[Observed]) -> str:
-        for seen in things:
-            if seen.service == part and seen.kind in _RUNNING and seen.state in _UP and seen.ports:
-                return str(self.readers[seen.host].reach(next(iter(seen.ports.values()))))
-        return ""
-
-    def _restored(self, resources: Sequence[Resource]) -> Restored:
-        """What can be had again of what was asked for once; what is no host's stays as it is."""
-        found: list[Restored] = []
-        left = list(resources)
-        for name, runtime in self._runtimes.items():
-            own = {reader.name for reader in self._looking[name]}
-            found.append(runtime.restored([r for r in left if r.host in own]))
-            left = [r for r in left if r.host not in own]
-        gone = {r.host for r in left if r.kind in _RUNNING}
-        return Restored(
-            (*(r for each in found for r in each.resources), *left),
-            tuple(dict.fromkeys(words for each in found for words in each.otherwise)),
-            (
-                *(words for each in found for words in each.lacking),
-                *(f"{host} is no longer a host of {self.source}" for host in sorted(gone)),
-            ),
-        )
+        return self._hosts.machines[0]
 
     def _intent(self, what: str, *, to: int | None = None, of: int | None = None) -> Intent:
         # A spec that names no nonce: the cluster gets one of its own.
@@ -363,7 +273,7 @@ class OpenCluster:
         on_event: Callable[[Event], None],
         halt: Callable[[], str] = lambda: "",
     ) -> Result:
-        return change(intent, self._hosts, self._first, decide, on_event=on_event, halt=halt)
+        return change(intent, self.hosts(), self._first, decide, on_event=on_event, halt=halt)
 
     def _again(self, plan: Plan) -> Plan:
         """The plan as of now; DctlError when it is not the one that was agreed to."""

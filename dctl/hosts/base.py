@@ -30,6 +30,9 @@ class Kind(StrEnum):
     ROUTE = "route"
 
 
+RUNNING_KINDS = (Kind.PROCESS, Kind.CONTAINER)
+"""What runs programs."""
+
 RUN_FROM = (Kind.IMAGE, Kind.SOFTWARE)
 """What programs run from: named by its content, and shared."""
 

@@ -7,7 +7,7 @@ import json
 
 from dctl.engine.plan import Plan, Step
 from dctl.engine.verdict import Action, Change
-from dctl.hosts.base import Kind, machine_of
+from dctl.hosts.base import RUNNING_KINDS, machine_of
 from dctl.render.output import paint
 
 _MARK = {
@@ -23,7 +23,7 @@ _ACTION = 10  # width of the column that says what happens
 
 def plan_text(plan: Plan, *, source: str) -> str:
     """The whole plan. `source` names the spec file for the title."""
-    hosts = {step.host for step in plan.steps if step.kind in (Kind.PROCESS, Kind.CONTAINER)}
+    hosts = {step.host for step in plan.steps if step.kind in RUNNING_KINDS}
     hosts |= plan.silent.keys()
     count = f"{len(hosts)} host{'s' if len(hosts) != 1 else ''}"
     lines = [paint(f"{plan.cluster} · {count} · {source}", bold=True)]
