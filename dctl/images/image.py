@@ -54,7 +54,7 @@ def make(
         "dockerfile": text,
         "args": dict(args or {}),
         "labels": marks,
-        "files": {path: _digest(source) for path, source in (files or {}).items()},
+        "files": {path: file_digest(source) for path, source in (files or {}).items()},
         "packages": packages.digest if packages else "",
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -69,8 +69,8 @@ def make(
     )
 
 
-def _digest(source: Path | bytes) -> str:
-    """Of a file's content and whether it can be executed, which is all that an image keeps."""
+def file_digest(source: Path | bytes) -> str:
+    """Of a file's content and whether it can be executed, which is all that is kept of it."""
     if isinstance(source, bytes):
         return hashlib.sha256(source).hexdigest()
     mark = b"x" if is_program(source) else b"-"

@@ -22,16 +22,7 @@ def service_image(
 
     It runs `python main.py` in /app/<folder's name>.
     """
-    if not (folder / "main.py").is_file():
-        raise NotFoundError(
-            f"service {service}: there is no main.py in {folder}",
-            hint="`run:` names a folder whose main.py starts the service",
-        )
-    files: dict[str, Path | bytes] = {}
-    if api is not None and api.is_dir() and api.resolve() != installed("draft_api").resolve():
-        files |= library(api.name, api)
-    for file in code_files(folder):
-        files[f"app/{file.relative_to(folder).as_posix()}"] = file
+    files = service_files(service, folder, api)
     return make(
         f"draft/{cluster}-{service}",
         _below(base, cluster, service, folder),
@@ -47,13 +38,28 @@ def service_image(
     )
 
 
-def _below(base: Base, cluster: str, service: str, folder: Path) -> Image:
-    chassis = chassis_image(base)
+def service_files(service: str, folder: Path, api: Path | None) -> dict[str, Path | bytes]:
+    """Its code below app/, and the package that is generated into the folder `api` below lib/."""
+    if not (folder / "main.py").is_file():
+        raise NotFoundError(
+            f"service {service}: there is no main.py in {folder}",
+            hint="`run:` names a folder whose main.py starts the service",
+        )
+    files: dict[str, Path | bytes] = {}
+    if api is not None and api.is_dir() and api.resolve() != installed("draft_api").resolve():
+        files |= library(api.name, api)
+    for file in code_files(folder):
+        files[f"app/{file.relative_to(folder).as_posix()}"] = file
+    return files
+
+
+def service_packages(folder: Path, base: Base) -> Packages | None:
+    """What its requirements.txt asks for besides the chassis; None for nothing."""
     file = folder / REQUIREMENTS
     asked = of_service(file.read_text(), str(file)) if file.is_file() else ()
     if not asked:
-        return chassis
-    packages = Packages(
+        return None
+    return Packages(
         requirements=asked,
         python=base.python,
         machine=base.machine,
@@ -62,6 +68,13 @@ def _below(base: Base, cluster: str, service: str, folder: Path) -> Image:
         constraints=pins([], base.environment()),
         resolve=True,
     )
+
+
+def _below(base: Base, cluster: str, service: str, folder: Path) -> Image:
+    chassis = chassis_image(base)
+    packages = service_packages(folder, base)
+    if packages is None:
+        return chassis
     return make(
         f"draft/{cluster}-{service}-packages",
         chassis,

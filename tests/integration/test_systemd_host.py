@@ -12,7 +12,6 @@ from dctl.errors import DctlError, ForeignError
 from dctl.hosts.base import Check, Endpoint, Kind, Observed, Resource, State
 from dctl.hosts.process import ProcessSpec
 from dctl.hosts.systemd import Layout, SystemdHost, SystemdReader
-from dctl.hosts.systemd.software import Software, install
 from tests.support.machines import Machine
 from tests.support.remote import Remote, remotes
 from tests.support.waiting import wait_until
@@ -260,15 +259,6 @@ def test_a_log_is_followed_across_a_restart(host: SystemdHost) -> None:
     host.restart("a-1")
     assert next(following) != first
     following.close()  # type: ignore[attr-defined]
-
-
-def test_what_stands_on_a_machine_is_not_sent_again(remote: Remote, machine: Machine) -> None:
-    software = Software((), "3.11", {"lib/greet/__init__.py": b"HELLO = 'hello'\n"})
-    assert install(remote.fleet, "core-1", software)
-    assert not install(remote.fleet, "core-1", software)
-    say = "import greet, sys; print(greet.HELLO, sys.prefix)"
-    said = machine.inside(software.interpreter, "-c", say)
-    assert said == f"hello {software.folder}"
 
 
 def test_nothing_of_the_last_cluster_is_left(

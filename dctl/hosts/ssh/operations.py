@@ -56,8 +56,9 @@ def swept(folder: str, kept: list[str]) -> Iterator[Any]:
 
 
 @operation()
-def unpacked(archive: str, sha256: str, folder: str) -> Iterator[Any]:
-    """A tar of this machine's, unpacked into a new folder that is there whole or not at all."""
+def unpacked(archive: str, sha256: str, folder: str, main: str = "") -> Iterator[Any]:
+    """A tar of this machine's, unpacked into a new folder that is there whole or not at all. Its
+    Python is compiled, for those who run it may not write there; `main` has to be compilable."""
     if host.get_fact(Directory, folder):
         return
     uploaded = host.get_temp_filename(sha256)
@@ -68,6 +69,12 @@ def unpacked(archive: str, sha256: str, folder: str) -> Iterator[Any]:
     yield StringCommand("rm", "-rf", bits[0])
     yield StringCommand("mkdir", "-p", "-m", "755", bits[0])
     yield StringCommand("tar", "-xzf", bits[1], "-C", bits[0], "--no-same-owner")
+    python = QuoteString(f"{draft}/bin/python")
+    if main:
+        yield StringCommand(python, "-m", "py_compile", QuoteString(f"{draft}/{main}"))
+    # Some packages carry templates named *.py that nothing can compile.
+    quiet = (">", "/dev/null", "2>&1", "||", "true")
+    yield StringCommand(python, "-m", "compileall", "-q", "-j", "0", bits[0], *quiet)
     yield StringCommand("mv", "-T", bits[0], bits[2])
     yield StringCommand("rm", "-f", bits[1])
 

@@ -7,7 +7,7 @@ ask.py       ask it; beside.py: the program that runs a command beside an instan
 observed.py  what it told, judged
 reader.py    look: SystemdReader
 host.py      change: SystemdHost; lease.py: the lock that is held there
-software.py  what our own services run from there, made here
+software.py  what our own services, and a user's, run from there, as values; bring.py: brings it
 """
 
 from __future__ import annotations

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dctl.hosts.base import Kind, Observed, Resource, State
 from dctl.hosts.passive import PassiveHost, PassiveReader
 from dctl.hosts.ssh import Fleet
+from dctl.hosts.systemd.bring import install
 from dctl.hosts.systemd.reader import SystemdReader
-from dctl.hosts.systemd.software import Software, install
+from dctl.hosts.systemd.software import Software
 
 
 def software_of(host: str) -> str:
@@ -41,7 +42,7 @@ class SoftwareReader(PassiveReader):
                 spec=software_spec(software),
             )
             for part, software in sorted(self._wanted().items())
-            if software.digest in there
+            if all(one.digest in there for one in software.chain())
         ]
 
 

@@ -39,6 +39,12 @@ class SystemdHost(SystemdReader):
 
     def ensure(self, resource: Resource) -> None:
         spec = ProcessSpec.from_json(resource.spec)
+        program = spec.argv[0]
+        if "/" in program and not program.startswith("/"):
+            raise DctlError(
+                f"{resource.name} cannot be run on {self.name}: {program} is a path from nowhere",
+                hint="a command of a systemd unit is an absolute path there, or a name in its PATH",
+            )
         before = self._found(resource.name)
         if before is not None and before.owner != self._cluster:
             raise ForeignError(

