@@ -60,11 +60,15 @@ def apply(
     lock. Ctrl-C ends it between two steps, and so does `halt` as soon as it gives a reason. Never
     raises for what a host could not do: that is in the result.
     """
-    result = _Run(plan, hosts, on_event, halt).run()
+    run = _Run(plan, hosts, on_event, halt)
+    result = run.run()
     if result.interrupted or result.halted:
         return result
-    failed = [failure.step for failure in result.failures]
-    if not (undo := undoing(plan.steps, (*result.done, *failed), failed)):
+    # Nothing can be put back where nothing is reached: there the next apply goes on.
+    here = [s for s in plan.steps if machine_of(s.host) not in run.lost]
+    failed = [f.step for f in result.failures if machine_of(f.step.host) not in run.lost]
+    touched = [s for s in (*result.done, *failed) if machine_of(s.host) not in run.lost]
+    if not (undo := undoing(here, touched, failed)):
         return result
     undone = _Run(Plan(plan.cluster, undo), hosts, on_event, halt).run()
     return dataclasses.replace(
@@ -162,7 +166,9 @@ class _Run:
         return self._result(interrupted, halted)
 
     def _begin(self, pool: ThreadPoolExecutor) -> None:
-        for job in self.jobs:
+        # What cannot be built or had is known before anything that runs is touched.
+        preparing = [job for job in self.jobs if _prepares(job.step) and not job.settled]
+        for job in preparing or self.jobs:
             if job.phase is not Phase.WAITING:
                 continue
             if not job.step.changes:
@@ -363,10 +369,14 @@ def _is_exchange(step: Step) -> bool:
     return step.verdict.action in EXCHANGES and step.role is Role.PART
 
 
+def _prepares(step: Step) -> bool:
+    return step.changes and step.kind in RUN_FROM and step.resource is not None
+
+
 def _link(jobs: Sequence[_Job]) -> None:
-    """Who waits for whom: what a resource needs; all deletions first (they free names and
-    ports); and the replicas of one service change a few at a time, after its stand-in is up and
-    before that leaves."""
+    """Who waits for whom: what a resource needs; all deletions before what is made, for they free
+    names and ports; and the replicas of one service change a few at a time, after its stand-in is
+    up and before that leaves."""
     by_name = {job.step.name: job for job in jobs if job.step.resource}
     last_deletion: _Job | None = None
     stand_ins = {job.step.service: job for job in jobs if job.step.role is Role.STAND_IN}
@@ -379,7 +389,7 @@ def _link(jobs: Sequence[_Job]) -> None:
             all_of = [j for j in jobs if j.step.service == step.service and j.step.resource]
             job.waits_for += [(other, Condition.COMPLETED) for other in all_of]
             continue
-        if last_deletion:
+        if last_deletion and not _prepares(step):
             job.waits_for.append((last_deletion, Condition.HEALTHY))
         if step.resource is None:
             last_deletion = job

@@ -80,10 +80,17 @@ def test_files_of_the_workspace_are_put_into_a_container(cluster: Cluster) -> No
 
 
 def test_an_image_that_cannot_be_had_stops_nothing(cluster: Cluster) -> None:
-    before = docker("inspect", "-f", "{{.Id}}", f"draft-{cluster.name}-store-1")
+    def running() -> str:
+        return docker("ps", "--no-trunc", "--format", "{{.ID}} {{.Names}}", *ours)
+
+    ours = ("--filter", f"label=draft.cluster={cluster.name}")
+    before = running()
     spec = cluster.folder / "cluster.yaml"
-    spec.write_text(spec.read_text().replace(image(), "127.0.0.1:1/none:1"))
+    text = spec.read_text()
+    # The one wants another image, the other would leave.
+    spec.write_text(text[: text.index("services:")].replace(image(), "127.0.0.1:1/none:1"))
     done = cluster.dctl("infra", "apply", "-y", code=4)
-    assert "127.0.0.1:1/none:1" in done.stderr
-    assert docker("inspect", "-f", "{{.Id}}", f"draft-{cluster.name}-store-1") == before
-    spec.write_text(spec.read_text().replace("127.0.0.1:1/none:1", image()))
+    assert "image 127.0.0.1:1/none:1 is not on the engine and cannot be pulled" in done.stderr
+    assert running() == before
+    assert "reader-1" in before
+    spec.write_text(text)

@@ -552,6 +552,26 @@ def test_a_check_runs_in_the_container_and_says_why_not(cluster: Containers) -> 
     assert "is not running" in probe("true")[1]
 
 
+def test_a_check_that_never_ends_is_ended_in_the_container(cluster: Containers) -> None:
+    cluster.ensure()
+    check = Check("exec", "a-1", ("sleep", "4321"), timeout=0.5)
+    assert not cluster.reader.probe(check).ok
+    assert "sleep 4321" in docker("top", cluster.container())
+    wait_until(lambda: "sleep 4321" not in docker("top", cluster.container()), within=20)
+
+
+def test_where_a_check_cannot_be_ended_no_second_one_is_begun(cluster: Containers) -> None:
+    cluster.ensure()
+    cluster.inside("rm", "/bin/timeout")
+    check = Check("exec", "a-1", ("sleep", "4321"), timeout=0.5)
+    assert cluster.reader.probe(check).reason == "sleep 4321 did not end within 0.5s"
+    wait_until(lambda: "sleep 4321" in docker("top", cluster.container()), within=20)
+    assert "asked before" in cluster.reader.probe(check).reason
+    assert docker("top", cluster.container()).count("sleep 4321") == 1
+    other = DockerReader(cluster.name, workspace=cluster.workspace)
+    assert other.probe(Check("exec", "a-1", ("true",), timeout=20)).ok
+
+
 def test_without_an_engine_it_says_so_and_what_to_do(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

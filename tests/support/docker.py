@@ -30,7 +30,21 @@ SHELL = ("sh", "-c")
 FOREVER = (*SHELL, "trap 'exit 0' TERM; echo up; while :; do sleep 1000 & wait $!; done")
 _PASSWD = "root:x:0:0::/:/bin/sh\napp:x:1234:2345::/:/bin/sh\n"
 _GROUP = "root:x:0:\napp:x:2345:\nother:x:3456:\n"
-_APPLETS = ("sh", "sleep", "cat", "stat", "nc", "id", "env", "true", "false", "dd", "seq")
+_APPLETS = (
+    "sh",
+    "sleep",
+    "cat",
+    "stat",
+    "nc",
+    "id",
+    "env",
+    "true",
+    "false",
+    "dd",
+    "seq",
+    "rm",
+    "timeout",
+)
 
 
 def docker(*arguments: str, text: str | None = None, check: bool = True) -> str:

@@ -213,14 +213,19 @@ class Engine:
             raise self._translated(what, error) from error
 
     def _translated(self, what: str, error: Exception) -> Exception:
+        from http.client import HTTPException
+
         import requests
         from docker import errors
+        from urllib3.exceptions import HTTPError
 
         if isinstance(error, errors.NotFound):
             return GoneError(f"cannot {what} on {self._host}: {_words(error)}")
         if isinstance(error, errors.APIError):
             return DctlError(f"cannot {what} on {self._host}: {_words(error)}")
-        if not isinstance(error, errors.DockerException | requests.RequestException | OSError):
+        # A stream that breaks off fails under requests, with errors of what that is built on.
+        broken = requests.RequestException | HTTPError | HTTPException | OSError
+        if not isinstance(error, errors.DockerException | broken):
             return error
         if isinstance(error, requests.Timeout):
             return UnreachableError(
@@ -228,6 +233,11 @@ class Engine:
             )
         here = os.environ.get("DOCKER_HOST") or "/var/run/docker.sock"
         where = "the end of its SSH tunnel" if self._tunnel else here
+        if "_connected" in self.__dict__:
+            return UnreachableError(
+                f"the Docker engine on {self._host} ({where}) went away in the middle of this",
+                hint="start it there again, or wait until it has restarted",
+            )
         if self._tunnel:
             return UnreachableError(
                 f"there is no Docker engine at {where}, on {self._host}, or it does not let us in",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ class DockerReader:
         self._owner = Owner(self._folder, cluster, workspace)
         self._marks = Marks(self._folder.state / "containers")
         self._engine = engine or Engine(host)
+        self._timeless: set[str] = set()  # containers without the program timeout
+        self._asking: dict[str, threading.Thread] = {}  # checks under way, by instance
 
     def observe(self) -> Sequence[Observed]:
         """Everything of this cluster, and what stands in its way: containers under its names
@@ -117,11 +120,13 @@ class DockerReader:
     def _exec(self, check: Check) -> Probe:
         """Run the check in the container of the instance that its target names."""
         command = " ".join(check.argv)
+        if check.target in self._asking and self._asking[check.target].is_alive():
+            return Probe(False, f"{command} runs since it was asked before, and does not end")
         answers: list[Probe] = []
 
         def ask() -> None:
             try:
-                code, said = self._engine.run(self._current(check.target).id, check.argv)
+                code, said = self._run_within(check.timeout, check.target, check.argv)
             except DctlError as error:
                 answers.append(Probe(False, error.message))
                 return
@@ -130,8 +135,7 @@ class DockerReader:
             why = f"{command} ended with exit status {code}{last}"
             answers.append(Probe(code == 0, "" if code == 0 else why))
 
-        # The engine has no way to end a command again: a late one is left to itself.
-        asking = threading.Thread(target=ask, daemon=True)
+        asking = self._asking[check.target] = threading.Thread(target=ask, daemon=True)
         asking.start()
         asking.join(check.timeout)
         return (
@@ -139,3 +143,15 @@ class DockerReader:
             if answers
             else Probe(False, f"{command} did not end within {check.timeout:g}s")
         )
+
+    def _run_within(self, timeout: float, name: str, argv: Sequence[str]) -> tuple[int, str]:
+        """Run a command in a container, ended there when it takes longer: the engine has no way
+        to end one, so that is for the container's own `timeout`, if there is one."""
+        container = self._current(name).id
+        if container not in self._timeless:
+            bounded = ("timeout", "-s", "KILL", str(math.ceil(timeout)), *argv)
+            code, said = self._engine.run(container, bounded)
+            if code not in (126, 127) or 'exec: "timeout"' not in said:
+                return code, said
+            self._timeless.add(container)
+        return self._engine.run(container, argv)

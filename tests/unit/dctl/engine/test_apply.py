@@ -143,6 +143,22 @@ def test_orphans_are_removed_before_anything_is_made(gone: str) -> None:
     assert host.calls == [f"remove {gone}", "ensure c-1"]
 
 
+def test_nothing_is_touched_before_all_that_programs_run_from_is_there() -> None:
+    host = FakeHost("shop")
+    run(host, [resource("a-1"), resource("b-1")])
+    host.calls.clear()
+    host.broken["shop/a:2"] = "it cannot be pulled"
+    image = Resource(Kind.IMAGE, "shop/a:2", "local", "a", {})
+    asked = [resource("a-1", Need("shop/a:2"), argv="new"), resource("c-1"), image]
+    result = run(host, asked)
+    assert host.calls == ["ensure shop/a:2"]
+    assert {step.name for step in result.not_done} == {"a-1", "b-1", "c-1"}
+    host.broken.clear()
+    host.calls.clear()
+    assert run(host, asked).ok
+    assert host.calls[:2] == ["ensure shop/a:2", "remove b-1"]
+
+
 def on(host: str, asked: Resource) -> Resource:
     return dataclasses.replace(asked, host=host)
 

@@ -219,6 +219,18 @@ def test_an_interrupted_watch_leaves_what_was_exchanged_as_done(host: Choosy) ->
     assert [step.name for step in result.not_done] == ["a-next"]  # it has not left
 
 
+def test_nothing_is_put_back_on_a_machine_that_is_lost(host: Choosy) -> None:
+    def vanish() -> None:
+        host.silent = "the engine went away"
+
+    result = run(host, replicas("better", monitor=60), when_watched("a-2", vanish))
+    assert {failure.reason for failure in result.failures} == {"local: the engine went away"}
+    assert result.restored == ()
+    host.silent = ""
+    assert running(host) == {"a-next": "better", "a-1": "better", "a-2": "better"}
+    assert run(host, replicas("better")).ok
+
+
 def test_what_goes_back_is_asked_for_its_health_where_it_listened() -> None:
     def at(port: int) -> Resource:
         return Resource(
