@@ -241,24 +241,8 @@ class Reader(Protocol):
         each further one as it comes, across restarts and log rotation."""
 
 
-class Host(Reader, Protocol):
-    """The changing face of a host. Each verb is idempotent and returns once it is carried out
-    (not once the thing is healthy). Errors are DctlErrors that name thing and host."""
-
-    def ensure(self, resource: Resource) -> None:
-        """Make `resource` be there and run as asked: create it, or restart it with its new spec."""
-
-    def start(self, name: str) -> None:
-        """Start what is held or stopped, as it was asked before."""
-
-    def stop(self, name: str) -> None:
-        """End it gracefully and hold it: it stays stopped until start or ensure."""
-
-    def restart(self, name: str) -> None:
-        """End it gracefully and start it again."""
-
-    def remove(self, name: str) -> None:
-        """End it and forget it. Its data stays."""
+class Books(Protocol):
+    """What is kept of a cluster on one host: its secrets, its lock, and what was done to it."""
 
     def keep_secret(self, name: str, text: str = "") -> None:
         """Keep a secret under that name, in a file that only its owner reads: `text`, else
@@ -266,10 +250,6 @@ class Host(Reader, Protocol):
 
     def secret(self, name: str) -> str:
         """A secret that is kept there; "" when there is none."""
-
-    def execute(self, name: str, argv: Sequence[str]) -> int:
-        """Run a command beside `name`, in its environment and folder, on the terminal or the pipes
-        that dctl itself has; returns its exit code, 128 + n when signal n ended it."""
 
     def lock(self, holder: str) -> AbstractContextManager[Lease]:
         """The cluster's apply lock; raises LockedError that names the holder and since when.
@@ -294,6 +274,30 @@ class Host(Reader, Protocol):
 
     def releases(self) -> Sequence[Mapping[str, Json]]:
         """What was kept, oldest first."""
+
+
+class Host(Reader, Books, Protocol):
+    """The changing face of a host. Each verb is idempotent and returns once it is carried out
+    (not once the thing is healthy). Errors are DctlErrors that name thing and host."""
+
+    def ensure(self, resource: Resource) -> None:
+        """Make `resource` be there and run as asked: create it, or restart it with its new spec."""
+
+    def start(self, name: str) -> None:
+        """Start what is held or stopped, as it was asked before."""
+
+    def stop(self, name: str) -> None:
+        """End it gracefully and hold it: it stays stopped until start or ensure."""
+
+    def restart(self, name: str) -> None:
+        """End it gracefully and start it again."""
+
+    def remove(self, name: str) -> None:
+        """End it and forget it. Its data stays."""
+
+    def execute(self, name: str, argv: Sequence[str]) -> int:
+        """Run a command beside `name`, in its environment and folder, on the terminal or the pipes
+        that dctl itself has; returns its exit code, 128 + n when signal n ended it."""
 
     def down(self) -> None:
         """Stop everything and whatever supervises it; data and what was asked stay."""

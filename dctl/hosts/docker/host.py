@@ -36,7 +36,7 @@ from dctl.hosts.docker.reader import DockerReader
 from dctl.hosts.docker.replace import end, grace, make, settle, swap
 from dctl.hosts.docker.spec import ContainerSpec
 from dctl.hosts.order import waves
-from dctl.hosts.state.keeping import Keeping, remove_tree
+from dctl.hosts.state.keeping import Keeping, Kept
 from dctl.hosts.translated import translated
 
 _PARALLEL = 8  # containers that are ended at once: they mostly wait
@@ -46,7 +46,7 @@ class DockerHost(DockerReader):
     """Run the containers of one cluster on one engine."""
 
     @functools.cached_property
-    def _keeping(self) -> Keeping:
+    def _keeping(self) -> Kept:
         return Keeping(self._folder, self._owner)
 
     @functools.cached_property
@@ -99,7 +99,7 @@ class DockerHost(DockerReader):
         if current is None or not self._on_the_network(current):
             self._anew(name)
             return
-        seen = self._observed(Found(current), self._engine.image)
+        seen = self._observed(Found(current), self._engine.image, self._marks.all)
         self._marks.clear(name)
         if current.state == "paused":
             self._engine.unpause(current.id)
@@ -176,10 +176,10 @@ class DockerHost(DockerReader):
     @translated
     def down(self) -> None:
         self._owner.refuse_another_checkout()
-        ours = self._ours()
+        ours, marked = self._ours(), self._marks.all()
         for container in ours:
             name = container.labels[INSTANCE]
-            if container.alive and not self._marks.get(name):
+            if container.alive and name not in marked:
                 self._marks.set(name, "down")
         self._end_all(ours)
 
@@ -193,7 +193,7 @@ class DockerHost(DockerReader):
         for container in ours:
             self._engine.remove(container.id)
         self._drop_network()
-        remove_tree(self._folder.state / "containers")
+        self._marks.forget()
         if full:
             for volume in self._engine.volumes(self._cluster):
                 self._engine.remove_volume(volume)
@@ -231,13 +231,12 @@ class DockerHost(DockerReader):
     def _secrets(self, name: str, spec: ContainerSpec) -> dict[str, str]:
         texts = {}
         for path, secret in spec.secrets.items():
-            try:
-                texts[path] = self._folder.secret(secret).read_text("utf-8")
-            except FileNotFoundError:
+            texts[path] = self._keeping.secret(secret)
+            if not texts[path]:
                 raise DctlError(
                     f'{name} on {self.name} needs the secret "{secret}", which is not kept here',
                     hint="dctl infra apply makes the cluster's own secrets",
-                ) from None
+                )
         return texts
 
     def _endpoints(self, resource: Resource, spec: ContainerSpec) -> dict[str, Endpoint]:

@@ -14,10 +14,10 @@ from dctl.hosts import ports
 from dctl.hosts.base import Check, Endpoint, Kind, Observed, PortOwner, Probe, State
 from dctl.hosts.docker import logs
 from dctl.hosts.docker.client import Engine
-from dctl.hosts.docker.marks import Marks
 from dctl.hosts.docker.naming import INSTANCE, Found, Listed, asked, instances, strangers
 from dctl.hosts.docker.observed import ended_well, epoch, observed, read_back
 from dctl.hosts.state.folder import StateFolder, state_dir
+from dctl.hosts.state.marks import FileMarks, Marks
 from dctl.hosts.state.owner import Owner
 
 Images = Callable[[str], Mapping[str, Any] | None]
@@ -33,7 +33,7 @@ class DockerReader:
         self._cluster = cluster
         self._folder = StateFolder(state_dir(cluster))
         self._owner = Owner(self._folder, cluster, workspace)
-        self._marks = Marks(self._folder.state / "containers")
+        self._marks: Marks = FileMarks(self._folder.state / "containers")
         self._engine = engine or Engine(host)
         self._timeless: set[str] = set()  # containers without the program timeout
         self._asking: dict[str, threading.Thread] = {}  # checks under way, by instance
@@ -44,8 +44,12 @@ class DockerReader:
         self._owner.refuse_another_checkout()
         listed = self._listed()
         image = functools.cache(self._engine.image)
+        marks = functools.cache(self._marks.all)
         seen = [
-            *(self._observed(found, image) for found in instances(listed, self._cluster).values()),
+            *(
+                self._observed(found, image, marks)
+                for found in instances(listed, self._cluster).values()
+            ),
             *(self._stranger(name, c) for name, c in strangers(listed, self._cluster).items()),
         ]
         return sorted((o for o in seen if o), key=lambda o: o.name)
@@ -96,7 +100,9 @@ class DockerReader:
             raise NotFoundError(f"{name} is not on {self.name}", hint="dctl infra status")
         return found.current
 
-    def _observed(self, found: Found, image: Images) -> Observed | None:
+    def _observed(
+        self, found: Found, image: Images, marks: Callable[[], Mapping[str, str]]
+    ) -> Observed | None:
         assert found.current is not None
         container = self._engine.inspect(found.current.id)
         if container is None:
@@ -110,7 +116,7 @@ class DockerReader:
         if wanted is not None and found.whole:
             running, tagged = image(container["Image"]), image(wanted["image"])
             spec = read_back(container, running, tagged, self._cluster)
-        mark = self._marks.get(labels[INSTANCE])
+        mark = "" if found.current.alive else marks().get(labels[INSTANCE], "")
         return observed(container, spec, host=self.name, mark=mark, told_to_stop=told)
 
     def _stranger(self, name: str, container: Listed) -> Observed:

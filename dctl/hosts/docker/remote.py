@@ -1,12 +1,13 @@
 """Containers on the engine of another machine, reached through its SSH tunnel.
 
 The engine is asked as one of this machine is. Ports are that machine's: they are looked at, and
-called, from there. What dctl keeps of the cluster itself (lock, journal, secrets) it keeps here,
-with what it stopped on purpose; the first host of a cluster has those that count.
+called, from there. What dctl keeps of the cluster (lock, journal, secrets, what it stopped on
+purpose) is kept on that machine.
 """
 
 from __future__ import annotations
 
+import functools
 import shlex
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,10 @@ from dctl.hosts.docker.client import Engine
 from dctl.hosts.docker.host import DockerHost
 from dctl.hosts.docker.reader import DockerReader
 from dctl.hosts.ssh import Fleet
+from dctl.hosts.state.keeping import Kept
+from dctl.hosts.systemd.ask import Agent
+from dctl.hosts.systemd.keeping import MachineKeeping, MachineMarks
+from dctl.hosts.systemd.layout import Layout
 from dctl.hosts.systemd.reader import SystemdReader
 
 
@@ -29,6 +34,8 @@ class RemoteDockerReader(DockerReader):
         engine = Engine(host, lambda: fleet.tunnel(host).base_url())
         super().__init__(cluster, workspace=workspace, host=host, engine=engine)
         self._fleet = fleet
+        self._agent = Agent(fleet, host, Layout(cluster))
+        self._marks = MachineMarks(self._agent)
         self._machine = SystemdReader(cluster, fleet=fleet, host=host)
 
     def port_owner(self, endpoint: Endpoint) -> PortOwner | None:
@@ -46,6 +53,10 @@ class RemoteDockerReader(DockerReader):
 
 class RemoteDockerHost(RemoteDockerReader, DockerHost):
     """Run the containers of one cluster on the engine of another machine."""
+
+    @functools.cached_property
+    def _keeping(self) -> Kept:
+        return MachineKeeping(self._agent)
 
     def execute(self, name: str, argv: Sequence[str]) -> int:
         current = self._current(name)

@@ -21,8 +21,8 @@ from dctl.hosts.process.reader import ProcessReader
 from dctl.hosts.process.records import Manifest, completed
 from dctl.hosts.process.spec import ProcessSpec
 from dctl.hosts.process.supervisor import BACKOFF, RUNNING, STARTING
-from dctl.hosts.state.files import private_folder, read_json, write_json, write_whole
-from dctl.hosts.state.keeping import Keeping, remove_tree
+from dctl.hosts.state.files import private_folder, read_json, remove_tree, write_json, write_whole
+from dctl.hosts.state.keeping import Keeping
 from dctl.hosts.translated import translated
 
 _LOOK = 0.01  # seconds between two looks

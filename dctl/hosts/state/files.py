@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from _thread import get_ident  # threading itself would double the shim's start
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,11 @@ def private_folder(path: Path) -> None:
         path = path.parent
     for folder in reversed(missing):
         folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder that may not be there."""
+    import shutil  # here, for the shim has no use for it
+
+    with suppress(FileNotFoundError):
+        shutil.rmtree(path)

@@ -4,18 +4,34 @@ secrets."""
 from __future__ import annotations
 
 import secrets
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Protocol
 
-from dctl.hosts.base import Holder, Json, Lease
+from dctl.hosts.base import Books, Holder, Json, Lease
 from dctl.hosts.state import journal, lock
-from dctl.hosts.state.files import private_folder, read_json, write_json, write_whole
+from dctl.hosts.state.files import (
+    private_folder,
+    read_json,
+    remove_tree,
+    write_json,
+    write_whole,
+)
 from dctl.hosts.state.folder import StateFolder
 from dctl.hosts.state.owner import Owner
 
 _RELEASES = 10  # that are kept; each holds all files of a spec
+
+
+class Kept(Books, Protocol):
+    """The books of a cluster, wherever they are."""
+
+    def claim(self) -> None:
+        """Make the place for them, and note whose it is."""
+
+    def forget(self) -> None:
+        """Remove all of it."""
 
 
 class Keeping:
@@ -96,9 +112,3 @@ class Keeping:
         remove_tree(self._folder.state)
         with suppress(OSError):  # other clusters are in there
             self._folder.state.parent.rmdir()
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a folder that may not be there."""
-    with suppress(FileNotFoundError):
-        shutil.rmtree(path)

@@ -6,7 +6,8 @@ agent.py     the program that answers there: one round trip a question; it is se
 ask.py       ask it; beside.py: the program that runs a command beside an instance
 observed.py  what it told, judged
 reader.py    look: SystemdReader
-host.py      change: SystemdHost; lease.py: the lock that is held there
+host.py      change: SystemdHost
+keeping.py   lock (lease.py), journal, releases and secrets that are kept there
 software.py  what our own services, and a user's, run from there, as values; bring.py: brings it
 """
 

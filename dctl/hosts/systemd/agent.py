@@ -278,7 +278,29 @@ def keep_secret(at: Any, asked: Any) -> Any:
     kept = read(path)
     text = asked["text"] or kept or secrets.token_urlsafe(32)
     if text != kept:
-        write(path, text, 0o640, pwd.getpwnam(at["user"]).pw_gid)
+        write(path, text, 0o640, group(at))
+    return True
+
+
+def group(at: Any) -> Any:
+    """That of the cluster's user; root's where its things run as containers."""
+    try:
+        return pwd.getpwnam(at["user"]).pw_gid
+    except KeyError:
+        return 0
+
+
+def marks(at: Any, asked: Any) -> Any:
+    folder = at["var"] + "/marks"
+    return {name: read(folder + "/" + name) for name in listed(folder) if name[0] != "."}
+
+
+def mark(at: Any, asked: Any) -> Any:
+    path = at["var"] + "/marks/" + asked["name"]
+    if asked["mark"]:
+        write(path, asked["mark"])
+    else:
+        unlink(path)
     return True
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import json
-import logging
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -21,17 +20,19 @@ from dctl.hosts.base import Holder, Json, Lease, Observed, Resource, State
 from dctl.hosts.order import waves
 from dctl.hosts.process.spec import ProcessSpec
 from dctl.hosts.ssh.fleet import Step
-from dctl.hosts.systemd import lease
+from dctl.hosts.systemd.keeping import MachineKeeping
 from dctl.hosts.systemd.reader import SystemdReader
 from dctl.hosts.systemd.unit import env_text, unit_text
-
-_log = logging.getLogger(__name__)
 
 _PATIENCE = 60.0  # seconds, beside what the thing itself may take to end
 
 
 class SystemdHost(SystemdReader):
     """Run the processes of one cluster on one machine."""
+
+    @functools.cached_property
+    def _keeping(self) -> MachineKeeping:
+        return MachineKeeping(self._agent)
 
     @functools.cached_property
     def _preparing(self) -> threading.Lock:
@@ -89,13 +90,11 @@ class SystemdHost(SystemdReader):
             self._remove([name], self._grace(seen))
 
     def keep_secret(self, name: str, text: str = "") -> None:
-        """With a `text`, the secret is that one: what another host of the cluster keeps."""
         self.prepare()
-        self._agent.ask("keep_secret", {"name": name, "text": text})
+        self._keeping.keep_secret(name, text)
 
     def secret(self, name: str) -> str:
-        """A secret that is kept there; "" when there is none."""
-        return str(self._agent.ask("secret", {"name": name}))
+        return self._keeping.secret(name)
 
     def execute(self, name: str, argv: Sequence[str]) -> int:
         self._asked(name)
@@ -103,32 +102,25 @@ class SystemdHost(SystemdReader):
         return run_attached(self._agent.beside(name, argv, terminal=terminal))
 
     def lock(self, holder: str) -> AbstractContextManager[Lease]:
-        return lease.held(self._agent, holder)
+        return self._keeping.lock(holder)
 
     def holder(self) -> Holder | None:
-        return lease.of_note(self._agent.ask("holder"))
+        return self._keeping.holder()
 
     def break_lock(self) -> None:
-        self._agent.ask("break_lock")
+        self._keeping.break_lock()
 
     def record(self, entry: Mapping[str, Json]) -> None:
-        self._agent.ask("record", entry)
+        self._keeping.record(entry)
 
     def journal(self) -> Sequence[Mapping[str, Json]]:
-        found = []
-        for number, line in enumerate(str(self._agent.ask("journal")).splitlines(), 1):
-            try:
-                found.append(json.loads(line))
-            except ValueError:
-                if line:
-                    _log.warning("%s: entry %d of the journal is not whole", self.name, number)
-        return found
+        return self._keeping.journal()
 
     def keep_release(self, release: Mapping[str, Json]) -> None:
-        self._agent.ask("keep_release", release)
+        self._keeping.keep_release(release)
 
     def releases(self) -> Sequence[Mapping[str, Json]]:
-        return list(self._agent.ask("releases"))
+        return self._keeping.releases()
 
     def down(self) -> None:
         ours = self._ours()
@@ -141,7 +133,7 @@ class SystemdHost(SystemdReader):
         self.down()
         self._remove(list(ours), 0.0)
         if full:
-            self._agent.ask("forget")
+            self._keeping.forget()
             self.__dict__.pop("_prepared", None)
 
     def _ours(self) -> dict[str, Observed]:
