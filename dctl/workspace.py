@@ -73,6 +73,12 @@ def read_workspace(root: Path) -> Workspace:
     )
 
 
+def generated(root: Path) -> Path | None:
+    """The package that the workspace at `root` generates of its protobufs, if it has any."""
+    api = read_workspace(root).api if (root / FILE).is_file() else None
+    return api.out / api.package if api else None
+
+
 def find_spec(file: Path | None = None) -> Path:
     """The cluster spec that is meant: `file` if given, else that of the nearest workspace."""
     if file is not None:

@@ -63,8 +63,6 @@ def _service(cluster: Cluster, path: Path, service: Service) -> Iterator[tuple[P
         yield (*path, "image"), "images need `runtime: docker`"
     if service.command and "docker" in runtimes:
         yield (*path, "command"), "a container needs `run` or `image`"
-    if service.run and "systemd" in runtimes:
-        yield (*path, "run"), "folders are not brought to machines under systemd as yet"
     for port, wish in service.ports.items():
         if service.image and not wish.port:
             yield (*path, "ports", port), "name the port that the image listens on"

@@ -84,6 +84,12 @@ def _change(change: Change) -> str:
     before, after = change.before, change.after
     if before == after:  # both hidden
         return f"{change.field} changed"
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        return ", ".join(
+            f"{change.field}[{number}] {_value(old)} -> {_value(new)}"
+            for number, (old, new) in enumerate(zip(before, after, strict=True))
+            if old != new
+        )
     if isinstance(before, str) and isinstance(after, str) and "\n" in before + after:
         return f"{change.field} {_changed_lines(before, after)}"
     return f"{change.field} {_value(before)} -> {_value(after)}"

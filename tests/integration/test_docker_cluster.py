@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 from dctl.hosts import ports
 from tests.support.base_image import base_image
 from tests.support.clusters import Cluster
+from tests.support.load import speak
 
 # The first test of a machine makes the base image, and the first apply all images on it.
 pytestmark = pytest.mark.timeout(900)
@@ -51,16 +50,6 @@ def container(cluster: Cluster, instance: str) -> str:
     return f"draft-{cluster.name}-{instance}"
 
 
-def speak(cluster: Cluster, text: str) -> str:
-    request = urllib.request.Request(
-        f"http://{cluster.address('envoy-1')}/examples.echo.v1.EchoService/Speak",
-        data=json.dumps({"input": text}).encode(),
-        headers={"content-type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=5) as answer:
-        return str(json.load(answer)["output"])
-
-
 def steps(cluster: Cluster) -> dict[str, dict[str, object]]:
     """The changes that a plan would make, by name."""
     plan = cluster.json("infra", "plan")
@@ -68,7 +57,7 @@ def steps(cluster: Cluster) -> dict[str, dict[str, object]]:
 
 
 def test_a_request_passes_the_ingress_and_the_core_answers(standing: Cluster) -> None:
-    assert speak(standing, "hi") == "hi"
+    assert speak(standing.address("envoy-1"), "hi") == "hi"
     standing.dctl("kv", "set", "greeting", "hello")
     assert standing.dctl("kv", "get", "greeting").stdout == "hello\n"
     names = {row["name"] for row in standing.json("ps")["items"]}
@@ -85,7 +74,7 @@ def test_a_stopped_container_is_healed(standing: Cluster) -> None:
     docker("stop", container(standing, "echo-1"))
     assert steps(standing)["echo-1"]["action"] == "heal"
     standing.dctl("infra", "apply", "-y")
-    assert speak(standing, "back") == "back"
+    assert speak(standing.address("envoy-1"), "back") == "back"
 
 
 def test_a_foreign_edit_is_named_field_by_field(standing: Cluster) -> None:
@@ -103,7 +92,7 @@ def test_only_what_was_changed_in_the_spec_is_replaced(standing: Cluster) -> Non
     standing.dctl("infra", "apply", "-y")
     after = {name: docker("inspect", "-f", "{{.Id}}", container(standing, name)) for name in CORE}
     assert before == after
-    assert speak(standing, "red") == "red"
+    assert speak(standing.address("envoy-1"), "red") == "red"
 
 
 def test_a_port_that_is_moved_is_a_change_and_stays_moved(standing: Cluster) -> None:
@@ -132,7 +121,7 @@ def test_keys_survive_the_end_of_every_container(standing: Cluster) -> None:
 def test_more_replicas_share_the_requests(standing: Cluster) -> None:
     standing.write(replicas=2)
     standing.dctl("infra", "apply", "-y")
-    assert speak(standing, "two") == "two"
+    assert speak(standing.address("envoy-1"), "two") == "two"
     echoes = [row for row in standing.json("ps")["items"] if row["name"] == "echo"]
     assert {row["address"] for row in echoes} == {"echo-1:50500", "echo-2:50500"}
 
@@ -148,4 +137,6 @@ def test_nothing_is_left_after_a_full_clean(tmp_path: Path, cluster: Cluster) ->
     for what in (["ps", "-aq"], ["volume", "ls", "-q"], ["network", "ls", "-q"]):
         assert docker(*what, "--filter", f"name=draft-{other.name}") == ""
     assert not other.state.exists()
-    assert speak(cluster, "still here") == "still here"  # the neighbour never noticed
+    assert (
+        speak(cluster.address("envoy-1"), "still here") == "still here"
+    )  # the neighbour never noticed

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import threading
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from tests.support.clusters import Cluster, raised
+from tests.support.load import Load
 from tests.support.waiting import wait_until
 
 
@@ -19,42 +16,6 @@ from tests.support.waiting import wait_until
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with raised(tmp_path_factory.mktemp("rollout")) as cluster:
         yield cluster
-
-
-class Load:
-    """Callers that ask without a pause, each with a connection of its own for every request."""
-
-    def __init__(self, url: str) -> None:
-        self.answered = 0
-        self.failures: list[str] = []
-        self._url = url
-        self._stop = threading.Event()
-
-    @contextmanager
-    def on(self, callers: int = 3) -> Iterator[Load]:
-        threads = [threading.Thread(target=self._call) for _ in range(callers)]
-        for thread in threads:
-            thread.start()
-        try:
-            yield self
-        finally:
-            self._stop.set()
-            for thread in threads:
-                thread.join()
-
-    def _call(self) -> None:
-        while not self._stop.is_set():
-            request = urllib.request.Request(
-                f"http://{self._url}/examples.echo.v1.EchoService/Speak",
-                data=b'{"input":"hi"}',
-                headers={"content-type": "application/json"},
-            )
-            try:
-                with urllib.request.urlopen(request, timeout=10) as answer:
-                    assert json.load(answer) == {"output": "hi"}
-                self.answered += 1
-            except (OSError, AssertionError) as error:
-                self.failures.append(repr(error))
 
 
 def test_a_service_of_one_replica_is_exchanged_without_a_failed_request(cluster: Cluster) -> None:

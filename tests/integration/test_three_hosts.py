@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.load import Load, speak
 from tests.support.machines import Machine
 from tests.support.three import NAMES, Three, three
+from tests.support.waiting import wait_until
 
 # The first test of a computer makes the machines' image.
 pytestmark = pytest.mark.timeout(900)
 
-ON_CORE_1 = {"nats-1", "blueprint-1", "catalyst-1", "fuse-1"}
-ON_CORE_2 = {"blueprint-2", "catalyst-2", "fuse-2"}
+ON_CORE_1 = {"nats-1", "blueprint-1", "catalyst-1", "fuse-1", "echo-1"}
+ON_CORE_2 = {"blueprint-2", "catalyst-2", "fuse-2", "echo-2"}
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +102,22 @@ def test_a_part_that_moves_ends_on_one_host_and_begins_on_the_other(standing: Th
     assert standing.status()["catalyst-1"]["host"] == "core-2"
     standing.dctl("infra", "rollback", "-y")
     assert standing.status()["catalyst-1"]["host"] == "core-1"
+
+
+def test_new_code_is_rolled_out_and_back_without_a_failed_request(standing: Three) -> None:
+    main = standing.folder / "services" / "examples" / "echo" / "main.py"
+    old = main.read_text()
+    edge = f"{standing.machines['edge-1'].address}:10000"
+    with Load(edge, expected=("hi", "HI")).on() as load:
+        wait_until(lambda: load.answered > 50)
+        main.write_text(old.replace("request.input", "request.input.upper()"))
+        standing.dctl("infra", "apply", "-y")
+        assert speak(edge) == "HI"
+        # The code of then is still on the machines, whatever stands in the workspace today.
+        standing.dctl("infra", "rollback", "-y")
+        assert speak(edge) == "hi"
+    assert load.failures == []
+    main.write_text(old)
 
 
 def test_another_computer_sees_the_same_cluster_its_history_and_its_lock(

@@ -13,6 +13,7 @@ from dctl.hosts.base import Need, Resource
 from dctl.hosts.systemd.environments import software_name
 from dctl.hosts.systemd.layout import OPT
 from dctl.hosts.systemd.software import Software
+from dctl.spec.core import CorePart
 from dctl.spec.workload import Workload
 
 CORE = "core"
@@ -33,8 +34,8 @@ class UnitSite(ProcessSite):
         return (f"{self._folder(CORE)}/bin/python", "-P", "-m", name)
 
     def main(self, service: str, folder: Path) -> tuple[str, ...]:
-        its = self._folder(service)
-        return (f"{its}/bin/python", f"{its}/app/main.py")
+        software = self.software.get(service)
+        return software.argv if software else (f"{OPT}/unknown",)
 
     def place(
         self,
@@ -44,13 +45,13 @@ class UnitSite(ProcessSite):
         program: Program,
         needs: tuple[Need, ...],
     ) -> Resource:
+        name = CORE if isinstance(part, CorePart) else service
+        software = self.software.get(name)
         # Where it runs from is named by its content, so its code needs no digest of its own.
-        program = dataclasses.replace(program, cwd=None, source="")
-        for name in (service, CORE):
-            if (software := self.software.get(name)) and any(
-                word.startswith(software.folder) for word in program.argv
-            ):
-                needs = (Need(software_name(self.host, name, software)), *needs)
+        cwd = Path(software.cwd) if software and name != CORE else None
+        program = dataclasses.replace(program, cwd=cwd, source="")
+        if software:
+            needs = (Need(software_name(self.host, name, software)), *needs)
         return super().place(part, service, instance, program, needs)
 
     def _folder(self, part: str) -> str:

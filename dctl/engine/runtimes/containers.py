@@ -111,7 +111,7 @@ class Containers:
     def _images(self) -> Mapping[str, Image]:
         """The image of the core, and of each of the user's service folders."""
         from dctl.images import core_image, read_base, service_image
-        from dctl.workspace import FILE, read_workspace
+        from dctl.workspace import generated
 
         core = any(isinstance(part, CorePart) for part in self._parts.values())
         runs = {
@@ -128,7 +128,7 @@ class Containers:
             host=self._base_url() if self._fleet else "",
             image_id=self._image_id,
         )
-        api = read_workspace(root).api if (root / FILE).is_file() else None
+        api = generated(root)
         images = {CORE: core_image(base)} if core else {}
         for name, run in runs.items():
             images[name] = service_image(
@@ -136,7 +136,7 @@ class Containers:
                 cluster=self._name,
                 service=name,
                 folder=root / run,
-                api=api.out / api.package if api else None,
+                api=api,
             )
         return images
 

@@ -16,8 +16,10 @@ from dctl.hosts.ssh import Fleet
 from dctl.hosts.systemd import Layout, SystemdHost, SystemdReader
 from dctl.hosts.systemd.environments import SoftwareHost, SoftwareReader, software_resource
 from dctl.hosts.systemd.layout import OPT
-from dctl.hosts.systemd.software import Software, core_software
+from dctl.hosts.systemd.software import Software, core_software, run_software
 from dctl.spec.core import CorePart
+from dctl.spec.workload import Service
+from dctl.workspace import generated
 
 
 class Units:
@@ -77,10 +79,16 @@ class Units:
     @functools.cached_property
     def _made(self) -> Mapping[str, Software]:
         parts = placed_on(self._host, self._settled.cluster)
-        if not any(isinstance(part, CorePart) for part in parts.values()):
-            return {}
-        facts = self._reader.facts()
-        return {CORE: _core(facts["python"], facts["machine"], facts["glibc"])}
+        facts, root = self._reader.facts(), self._settled.root
+        api = generated(root)
+        made = {
+            name: run_software(facts, root / part.run, cluster=self._name, service=name, api=api)
+            for name, part in parts.items()
+            if isinstance(part, Service) and part.run
+        }
+        if any(isinstance(part, CorePart) for part in parts.values()):
+            made[CORE] = _core(facts["python"], facts["machine"], facts["glibc"])
+        return made
 
 
 @functools.cache  # machines are alike, mostly
