@@ -17,20 +17,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dctl.engine.gate import Gate, opinion, relapse
+from dctl.engine.jobs import LOST, WELL, Job, is_exchange, link
 from dctl.engine.plan import Plan
 from dctl.engine.result import Event, Failure, Phase, Result
-from dctl.engine.rollout import EXCHANGES, undoing
+from dctl.engine.rollout import undoing
 from dctl.engine.step import Role, Step
 from dctl.engine.verdict import Action
 from dctl.errors import DctlError, UnreachableError
 from dctl.hosts.base import (
     RUN_FROM,
     RUNNING_KINDS,
-    Condition,
     Host,
     Kind,
     Observed,
-    Probe,
     State,
     machine_of,
 )
@@ -81,48 +80,11 @@ def apply(
 
 
 @dataclass(slots=True)
-class _Job:
-    step: Step
-    waits_for: list[tuple[_Job, Condition]] = field(default_factory=list)
-    phase: Phase = Phase.WAITING
-    started: bool = False
-    began: float = 0.0
-    restarts_before: int | None = None
-    future: Future[Probe | None] | None = None
-    probe: Probe | None = None
-    ill: int = 0  # probes in a row that answered badly
-    stayed: float = 0.0  # when it was last seen to have stayed well
-    next_probe: float = 0.0
-    failure: Failure | None = None
-
-    @property
-    def settled(self) -> bool:
-        return self.phase in (Phase.DONE, Phase.FAILED, Phase.SKIPPED)
-
-    def fulfils(self, condition: Condition) -> bool:
-        if self.phase is Phase.DONE:
-            return True
-        if condition is Condition.STARTED:
-            return self.started
-        return condition is Condition.HEALTHY and self.phase is Phase.WATCHING
-
-    @property
-    def monitor(self) -> float:
-        """For how long it is watched once its service is exchanged."""
-        rollout = self.step.resource.rollout if self.step.resource else None
-        return rollout.monitor if rollout and _is_exchange(self.step) else 0.0
-
-    def stayed_for(self, since: float) -> bool:
-        """Whether it was watched for long enough, and no answer of it is in doubt."""
-        return self.stayed - since >= self.monitor and not self.ill and self.future is None
-
-
-@dataclass(slots=True)
 class _Looks:
     """The looks at one host. `jobs` are those that the look under way is for."""
 
     future: Future[Sequence[Observed]] | None = None
-    jobs: list[_Job] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
     last: float = -_WATCH_TICK
     blind: int = 0
 
@@ -139,12 +101,12 @@ class _Run:
         self.silent = plan.silent
         self.on_event = on_event
         self.halt = halt
-        self.jobs = [_Job(step) for step in plan.steps]
+        self.jobs = [Job(step) for step in plan.steps]
         self.stopping = False
         self.lost: set[str] = set()  # machines
         self.looks = {step.host: _Looks() for step in plan.steps}
         self.exchanged: dict[str, float] = {}  # service -> when the last of its replicas was
-        _link(self.jobs)
+        link(self.jobs)
 
     def run(self) -> Result:
         parallel = min(max(_PARALLEL, 2 * len(self.looks)), _MOST)
@@ -155,7 +117,7 @@ class _Run:
                 if halted := self.halt():
                     break
                 self._begin(pool)
-                self._collect()
+                self._collect(pool)
                 self._gate(pool)
                 self._end_watches()
         except KeyboardInterrupt:
@@ -167,7 +129,7 @@ class _Run:
 
     def _begin(self, pool: ThreadPoolExecutor) -> None:
         # What cannot be built or had is known before anything that runs is touched.
-        preparing = [job for job in self.jobs if _prepares(job.step) and not job.settled]
+        preparing = [job for job in self.jobs if prepares(job.step) and not job.settled]
         for job in preparing or self.jobs:
             if job.phase is not Phase.WAITING:
                 continue
@@ -176,7 +138,7 @@ class _Run:
             elif (
                 self.stopping
                 or machine_of(job.step.host) in self.lost
-                or any(other.phase in _LOST for other, _ in job.waits_for)
+                or any(other.phase in LOST for other, _ in job.waits_for)
             ):
                 self._enter(job, Phase.SKIPPED)
             elif all(other.fulfils(condition) for other, condition in job.waits_for):
@@ -196,8 +158,8 @@ class _Run:
             case Action.NONE | Action.REFUSE:
                 raise AssertionError(f"a plan never carries out {step.verdict.action}")
 
-    def _collect(self) -> None:
-        pending: dict[Future[Any], _Job] = {job.future: job for job in self.jobs if job.future}
+    def _collect(self, pool: ThreadPoolExecutor) -> None:
+        pending: dict[Future[Any], Job] = {job.future: job for job in self.jobs if job.future}
         looks: list[Future[Any]] = [each.future for each in self.looks.values() if each.future]
         if not pending and not looks:
             time.sleep(_TICK)
@@ -219,6 +181,8 @@ class _Run:
             else:
                 job.probe = answer
                 job.ill = 0 if answer is None or answer.ok else job.ill + 1
+                if job.phase is Phase.GATING:
+                    self._judge(job, pool)
 
     def _gate(self, pool: ThreadPoolExecutor) -> None:
         """Look at each host that has jobs to judge, and judge those that were there to be judged
@@ -250,16 +214,17 @@ class _Run:
             if seen is not None:
                 for job in looks.jobs:
                     if job.phase is Phase.GATING:
-                        self._judge(job, seen.get(job.step.name), pool)
+                        job.there = seen.get(job.step.name)
+                        self._judge(job, pool)
                     elif job.phase is Phase.WATCHING:
                         self._watch(job, seen.get(job.step.name), pool)
 
-    def _gating(self) -> list[_Job]:
+    def _gating(self) -> list[Job]:
         return [job for job in self.jobs if job.phase in (Phase.GATING, Phase.WATCHING)]
 
-    def _judge(self, job: _Job, there: Observed | None, pool: ThreadPoolExecutor) -> None:
+    def _judge(self, job: Job, pool: ThreadPoolExecutor) -> None:
         now = time.monotonic()
-        resource = job.step.resource
+        resource, there = job.step.resource, job.there
         assert resource is not None
         if there and there.state is State.HELD:
             self._enter(job, Phase.DONE)
@@ -284,7 +249,7 @@ class _Run:
         elif resource.check:
             self._probe(job, pool, min(_TICK * 2, resource.check.interval))
 
-    def _watch(self, job: _Job, there: Observed | None, pool: ThreadPoolExecutor) -> None:
+    def _watch(self, job: Job, there: Observed | None, pool: ThreadPoolExecutor) -> None:
         """See whether it stays as well as it was when it was exchanged."""
         resource = job.step.resource
         assert resource is not None
@@ -298,7 +263,7 @@ class _Run:
         if resource.check:
             self._probe(job, pool, resource.check.interval)
 
-    def _probe(self, job: _Job, pool: ThreadPoolExecutor, every: float) -> None:
+    def _probe(self, job: Job, pool: ThreadPoolExecutor, every: float) -> None:
         now = time.monotonic()
         if job.future is None and now >= job.next_probe:
             assert job.step.resource is not None
@@ -311,9 +276,9 @@ class _Run:
         has one to lose: all of them are good, or all go back."""
         watched = {job.step.service for job in self.jobs if job.phase is Phase.WATCHING}
         for service in watched:
-            jobs = [j for j in self.jobs if j.step.service == service and _is_exchange(j.step)]
-            if not any(job.phase in _LOST for job in jobs):
-                if not all(job.phase in _WELL for job in jobs):
+            jobs = [j for j in self.jobs if j.step.service == service and is_exchange(j.step)]
+            if not any(job.phase in LOST for job in jobs):
+                if not all(job.phase in WELL for job in jobs):
                     continue
                 since = self.exchanged.setdefault(service, time.monotonic())
                 if not all(j.stayed_for(since) for j in jobs if j.phase is Phase.WATCHING):
@@ -322,13 +287,13 @@ class _Run:
                 if job.phase is Phase.WATCHING:
                     self._enter(job, Phase.DONE)
 
-    def _enter(self, job: _Job, phase: Phase, detail: str = "") -> None:
+    def _enter(self, job: Job, phase: Phase, detail: str = "") -> None:
         if job.began == 0.0:
             job.began = time.monotonic()
         job.phase = phase
         self.on_event(Event(job.step, phase, time.monotonic() - job.began, detail))
 
-    def _fail(self, job: _Job, why: str | DctlError) -> None:
+    def _fail(self, job: Job, why: str | DctlError) -> None:
         reason = why if isinstance(why, str) else _told(why)
         if isinstance(why, UnreachableError):
             self.lost.add(machine_of(job.step.host))
@@ -348,9 +313,9 @@ class _Run:
     def _result(self, interrupted: bool, halted: str) -> Result:
         changed = [job for job in self.jobs if job.step.changes]
         return Result(
-            done=tuple(job.step for job in changed if job.phase in _WELL),
+            done=tuple(job.step for job in changed if job.phase in WELL),
             failures=tuple(job.failure for job in self.jobs if job.failure),
-            not_done=tuple(job.step for job in changed if job.phase not in (*_WELL, Phase.FAILED)),
+            not_done=tuple(job.step for job in changed if job.phase not in (*WELL, Phase.FAILED)),
             interrupted=interrupted,
             halted=halted,
             silent=self.silent,
@@ -359,51 +324,3 @@ class _Run:
 
 def _told(error: DctlError) -> str:
     return error.message + (f" ({error.hint})" if error.hint else "")
-
-
-_LOST = (Phase.FAILED, Phase.SKIPPED)
-_WELL = (Phase.WATCHING, Phase.DONE)
-
-
-def _is_exchange(step: Step) -> bool:
-    return step.verdict.action in EXCHANGES and step.role is Role.PART
-
-
-def _prepares(step: Step) -> bool:
-    return step.changes and step.kind in RUN_FROM and step.resource is not None
-
-
-def _link(jobs: Sequence[_Job]) -> None:
-    """Who waits for whom: what a resource needs; all deletions before what is made, for they free
-    names and ports; and the replicas of one service change a few at a time, after its stand-in is
-    up and before that leaves."""
-    by_name = {job.step.name: job for job in jobs if job.step.resource}
-    last_deletion: _Job | None = None
-    stand_ins = {job.step.service: job for job in jobs if job.step.role is Role.STAND_IN}
-    exchanged: dict[str, list[_Job]] = {}
-    for job in jobs:
-        step = job.step
-        if not step.changes:
-            continue
-        if step.role is Role.LEAVING:
-            all_of = [j for j in jobs if j.step.service == step.service and j.step.resource]
-            job.waits_for += [(other, Condition.COMPLETED) for other in all_of]
-            continue
-        if last_deletion and not _prepares(step):
-            job.waits_for.append((last_deletion, Condition.HEALTHY))
-        if step.resource is None:
-            last_deletion = job
-            continue
-        job.waits_for += [
-            (by_name[need.resource], need.condition)
-            for need in step.resource.needs
-            if need.resource in by_name
-        ]
-        if _is_exchange(step):
-            before = exchanged.setdefault(step.service, [])
-            parallel = step.resource.rollout.parallel if step.resource.rollout else 1
-            if len(before) >= parallel:
-                job.waits_for.append((before[-parallel], Condition.HEALTHY))
-            if stand_in := stand_ins.get(step.service):
-                job.waits_for.append((stand_in, Condition.HEALTHY))
-            before.append(job)

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import click
+
 from dctl.engine.plan import make_plan
 from dctl.engine.sight import Sight
 from dctl.errors import UnreachableError
@@ -25,7 +27,7 @@ def running(resource: Resource, **spec: Json) -> Observed:
 
 
 def text(resources: list[Resource], sight: Sight) -> str:
-    return plan_text(make_plan("shop", resources, sight), source="shop.yaml")
+    return click.unstyle(plan_text(make_plan("shop", resources, sight), source="shop.yaml"))
 
 
 def test_of_a_list_only_the_items_that_differ_are_shown() -> None:
