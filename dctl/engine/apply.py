@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dctl.engine.gate import Gate, opinion, relapse
-from dctl.engine.jobs import LOST, WELL, Job, is_exchange, link
+from dctl.engine.jobs import LOST, WELL, Job, is_exchange, link, prepares
 from dctl.engine.plan import Plan
 from dctl.engine.result import Event, Failure, Phase, Result
 from dctl.engine.rollout import undoing
