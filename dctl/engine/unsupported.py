@@ -82,10 +82,10 @@ def _runtime(cluster: Cluster, path: Path, part: Workload) -> Iterator[tuple[Pat
         if part.runtime not in (None, there):
             yield (*path, "runtime"), f'it may be placed on {host}, and its runtime is "{there}"'
             break
-    if _runtimes(cluster, part) != {"docker"}:
+    if "process" in _runtimes(cluster, part):
         for key in ("memory", "cpus"):
             if getattr(part.resources, key) is not None:
-                yield (*path, "resources", key), "limits need `runtime: docker`"
+                yield (*path, "resources", key), "limits need `runtime: docker` or `systemd`"
 
 
 def _runtimes(cluster: Cluster, part: Workload) -> set[str]:

@@ -66,6 +66,8 @@ class ProcessSite(Site):
             backoff=(part.restart.backoff.low, part.restart.backoff.high),
             stop_timeout=part.grace,
             ports={name: str(port.wish) for name, port in program.ports.items()},
+            memory=part.resources.memory,
+            cpus=part.resources.cpus,
         )
         return Resource(
             kind=Kind.PROCESS,

@@ -25,6 +25,7 @@ class ProcessSpec:
     digest of the program's own code: only compared. `backoff` is the shortest and the longest wait
     (seconds) before it is started again; after `stop_timeout` seconds a stop becomes SIGKILL.
     `ports` are wishes, "host:port" with 0 for any; what was picked is in `Resource.ports`.
+    `memory` (bytes) and `cpus` are the most that it may use, where the host can see to that.
     """
 
     argv: tuple[str, ...]
@@ -37,6 +38,8 @@ class ProcessSpec:
     stop_signal: str = "TERM"
     stop_timeout: float = 10.0
     ports: Mapping[str, str] = field(default_factory=dict)
+    memory: int | None = None
+    cpus: float | None = None
 
     def __post_init__(self) -> None:
         if not self.argv:
@@ -65,12 +68,15 @@ class ProcessSpec:
             },
             "stop": {"signal": self.stop_signal, "timeout": float(self.stop_timeout)},
             "ports": dict(self.ports),
+            "memory": self.memory,
+            "cpus": self.cpus,
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Json]) -> ProcessSpec:
         """The inverse of `to_json`; only the command is required."""
         restart, stop = value.get("restart") or {}, value.get("stop") or {}
+        cpus = value.get("cpus")
         return cls(
             argv=tuple(value.get("argv") or ()),
             env=value.get("env") or {},
@@ -82,4 +88,6 @@ class ProcessSpec:
             stop_signal=stop.get("signal", "TERM"),
             stop_timeout=float(stop.get("timeout", 10.0)),
             ports=value.get("ports") or {},
+            memory=value.get("memory"),
+            cpus=None if cpus is None else float(cpus),
         )

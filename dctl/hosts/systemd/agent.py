@@ -22,7 +22,10 @@ import sys
 import time
 from typing import Any
 
-_SHOWN = "Id,ActiveState,NRestarts,MainPID,ExecMainStartTimestampMonotonic,NeedDaemonReload"
+_SHOWN = (
+    "Id,ActiveState,NRestarts,MainPID,ExecMainStartTimestampMonotonic,NeedDaemonReload,"
+    "DropInPaths,MemoryMax,CPUQuotaPerSecUSec"
+)
 # systemd's "a stop job was begun", by its message id.
 _STOP_JOB = "de5b426a63be47a7b6ac3eaac82e2f6f"
 _LARGEST_FILE = 65536  # of a changed file, what is told

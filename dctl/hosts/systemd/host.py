@@ -22,6 +22,7 @@ from dctl.hosts.order import waves
 from dctl.hosts.process.spec import ProcessSpec
 from dctl.hosts.ssh.fleet import Step
 from dctl.hosts.systemd import lease
+from dctl.hosts.systemd.observed import edited
 from dctl.hosts.systemd.reader import SystemdReader
 from dctl.hosts.systemd.unit import env_text, unit_text
 
@@ -54,7 +55,7 @@ class SystemdHost(SystemdReader):
         self.prepare()
         self._fleet.operate(
             self.name,
-            self._steps(resource, spec),
+            self._steps(resource, spec, edited(before)),
             what=f"{resource.name}: ensure",
             timeout=_PATIENCE + self._grace(before) + spec.stop_timeout,
         )
@@ -206,7 +207,9 @@ class SystemdHost(SystemdReader):
             folder(f"{at.var}/data", "755"),
         ]
 
-    def _steps(self, resource: Resource, spec: ProcessSpec) -> list[Step]:
+    def _steps(
+        self, resource: Resource, spec: ProcessSpec, edits: Mapping[str, Json]
+    ) -> list[Step]:
         at, name, user = self._layout, resource.name, self._layout.user
         manifest = {
             "name": name,
@@ -232,11 +235,18 @@ class SystemdHost(SystemdReader):
         }
         data = {"path": at.data(name), "mode": "700", "user": user, "group": user}
         service = {"service": at.unit(name), "running": True, "restarted": True, "enabled": True}
+        revert = Step("revert", "server.shell", {"commands": [f"systemctl revert {at.unit(name)}"]})
+        reload = Step(
+            "reload",
+            "systemd.daemon_reload",
+            after=() if "loaded" in edits else ("unit", "revert"),
+        )
         return [
             Step("data", "files.directory", data),
             Step("files", "written", {"wanted": files}),
             Step("sweep", "swept", {"folder": at.files(name), "kept": sorted(spec.files)}),
             Step("unit", "written", {"wanted": [unit]}),
-            Step("reload", "systemd.daemon_reload", after=("unit",)),
+            *([revert] if "drop-ins" in edits else []),
+            reload,
             Step("service", "systemd.service", service),
         ]

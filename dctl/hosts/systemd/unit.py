@@ -12,6 +12,8 @@ from dctl.hosts.systemd.layout import Layout
 _RESTART = {"always": "always", "on-failure": "on-failure", "never": "no"}
 # From the shortest wait to the longest in this many steps, where systemd can (254).
 _STEPS = 5
+# How systemd writes spans of time.
+_SECONDS = {"h": 3600.0, "min": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
 _HARDENING = """\
 NoNewPrivileges=yes
 ProtectSystem=strict
@@ -63,13 +65,29 @@ RestartMaxDelaySec={spec.backoff[1]:g}
 KillSignal=SIG{spec.stop_signal}
 TimeoutStopSec={spec.stop_timeout:g}
 LimitNOFILE=65536
-ReadWritePaths={data}
+{_limits(spec)}ReadWritePaths={data}
 CapabilityBoundingSet={bounding}
 AmbientCapabilities={bounding}
 {_HARDENING}
 [Install]
 WantedBy=multi-user.target
 """
+
+
+def _limits(spec: ProcessSpec) -> str:
+    memory = "" if spec.memory is None else f"MemoryMax={spec.memory}\n"
+    return memory + ("" if spec.cpus is None else f"CPUQuota={spec.cpus * 100:g}%\n")
+
+
+def limits_of(shown: Mapping[str, str]) -> tuple[int | None, float | None]:
+    """The memory (bytes) and the CPUs that systemd allows a unit; None for no limit."""
+    memory = shown.get("MemoryMax", "infinity")
+    quota = shown.get("CPUQuotaPerSecUSec", "infinity")
+    seconds = sum(
+        float(number) * _SECONDS[unit]
+        for number, unit in re.findall(r"([\d.]+)(min|ms|us|h|s)", quota)
+    )
+    return int(memory) if memory.isdecimal() else None, round(seconds, 6) or None
 
 
 def env_text(env: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ from dctl.hosts.base import State, spec_digest
 from dctl.hosts.process import ProcessSpec
 from dctl.hosts.systemd import Layout
 from dctl.hosts.systemd.observed import observed
-from dctl.hosts.systemd.unit import edits, env_of, env_text, owner, quoted, unit_text
+from dctl.hosts.systemd.unit import edits, env_of, env_text, limits_of, owner, quoted, unit_text
 
 AT = Layout("shop")
 
@@ -137,3 +137,28 @@ def test_a_users_name_is_never_too_long_and_differs_for_long_clusters() -> None:
     users = {Layout("c" * 49 + end).user for end in "ab"}
     assert len(users) == 2
     assert all(len(user) <= 32 for user in users)
+
+
+@pytest.mark.parametrize(
+    ("memory", "quota", "found"),
+    [
+        ("infinity", "infinity", (None, None)),
+        ("134217728", "1.500000s", (134217728, 1.5)),
+        ("1", "250ms", (1, 0.25)),
+        ("1", "2s 500ms", (1, 2.5)),
+        ("1", "1min 4s", (1, 64.0)),
+        ("1", "3.333ms", (1, 0.003333)),
+    ],
+)
+def test_limits_are_read_as_systemd_writes_them(
+    memory: str, quota: str, found: tuple[int | None, float | None]
+) -> None:
+    assert limits_of({"MemoryMax": memory, "CPUQuotaPerSecUSec": quota}) == found
+
+
+def test_a_quota_that_systemd_has_rounded_is_no_drift() -> None:
+    shown = {"ActiveState": "active", "CPUQuotaPerSecUSec": "333.333ms"}
+    asked = manifest(cpus=1 / 3)
+    seen = observed(AT, told(asked=asked, show=shown), host="h")
+    assert seen is not None
+    assert seen.spec == asked["spec"]
