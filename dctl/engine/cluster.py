@@ -31,6 +31,7 @@ from dctl.spec.variant import Variant
 from dctl.workspace import load_spec
 
 Verb = Literal["start", "stop", "restart"]
+_KEPT = 3  # releases whose images stay for a rollback
 _PARALLEL = 32  # probes at once: they mostly wait
 
 
@@ -139,7 +140,11 @@ class OpenCluster:
     def apply(self, plan: Plan, *, on_event: Callable[[Event], None]) -> Result:
         """Carry `plan` out under the cluster's lock and keep a record of it. Raises DctlError when
         somebody has changed the cluster since it was made."""
-        return self._change(self._intent("apply"), lambda: self._again(plan), on_event=on_event)
+        intent = self._intent("apply")
+        result = self._change(intent, lambda: self._again(plan), on_event=on_event)
+        if result.ok and plan.changed:
+            self._hosts.let_go([r for kept in self.releases()[-_KEPT:] for r in kept.resources])
+        return result
 
     def heal(
         self,

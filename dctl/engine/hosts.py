@@ -113,6 +113,11 @@ class Hosts:
             ),
         )
 
+    def let_go(self, needed: Sequence[Resource]) -> None:
+        """Remove old things to run from, but what `needed` runs from."""
+        for runtime in self._runtimes.values():
+            runtime.let_go(needed)
+
     @functools.cached_property
     def _looking(self) -> Mapping[str, Sequence[Reader]]:
         return {name: [*runtime.readers().values()] for name, runtime in self._runtimes.items()}

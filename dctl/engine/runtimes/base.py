@@ -36,6 +36,10 @@ class Runtime(Protocol):
     def restored(self, resources: Sequence[Resource]) -> Restored:
         """What can be had again of what its host was asked for once."""
 
+    def let_go(self, needed: Sequence[Resource]) -> None:
+        """Remove old things to run from that are this cluster's alone, but what `needed` runs
+        from. What cannot be removed stays."""
+
 
 @dataclass(frozen=True, slots=True)
 class Restored:

@@ -52,6 +52,9 @@ class Processes:
     def resources(self) -> list[Resource]:
         return []
 
+    def let_go(self, needed: Sequence[Resource]) -> None:
+        """A process runs from the workspace, which is the user's."""
+
     def restored(self, resources: Sequence[Resource]) -> Restored:
         """Configuration comes back, code does not: a process runs what stands on the disk today."""
         found: list[Resource] = []

@@ -56,6 +56,9 @@ class Units:
             for part, software in self._wanted().items()
         ]
 
+    def let_go(self, needed: Sequence[Resource]) -> None:
+        """The machine's old software is let go when new one is brought."""
+
     def restored(self, resources: Sequence[Resource]) -> Restored:
         """All of it is in the software, if that is still there; today's is no part of it."""
         there = {f"{OPT}/{name}" for name in self._reader.facts()["environments"]}

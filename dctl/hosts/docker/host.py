@@ -197,6 +197,9 @@ class DockerHost(DockerReader):
         if full:
             for volume in self._engine.volumes(self._cluster):
                 self._engine.remove_volume(volume)
+            for image in self._engine.images(self._cluster):
+                with suppress(DctlError):  # somebody else's container runs from it: it stays
+                    self._engine.remove_image(image)
             self._keeping.forget()
 
     def _ours(self) -> list[Listed]:
