@@ -61,9 +61,10 @@ class Containers:
             self._base_url if self._fleet else lambda: "",
         )
         if self._fleet is None:
-            own: Host = DockerHost(self._name, workspace=root, host=self._host)
+            own = DockerHost(self._name, workspace=root, host=self._host)
         else:
             own = RemoteDockerHost(self._name, workspace=root, fleet=self._fleet, host=self._host)
+        own.secrets = self._settled.secrets
         return {self._host: own, images.name: images}
 
     def site(self, ports: PortBook) -> Site:
@@ -73,7 +74,7 @@ class Containers:
             address=self._settled.address,
             variables=self._settled.variables,
             images={part: image.tag for part, image in self._images.items()},
-            with_nonce=self._settled.with_nonce,
+            nonce_from=self._settled.nonce_from,
             images_host=self._images_host,
         )
 

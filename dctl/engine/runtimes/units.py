@@ -35,6 +35,7 @@ class Units:
     def hosts(self) -> Mapping[str, Host]:
         software = SoftwareHost(self._name, self._reader, self._wanted, self._fleet, self._say)
         own = SystemdHost(self._name, fleet=self._fleet, host=self._host)
+        own.secrets = self._settled.secrets
         return {self._host: own, software.name: software}
 
     def site(self, ports: PortBook) -> Site:
@@ -46,7 +47,8 @@ class Units:
             variables=self._settled.variables,
             files_of=lambda instance: Path(layout.files(instance)),
             data_of=lambda instance: Path(layout.data(instance)),
-            nonce_file=Path(layout.secret(NONCE)) if self._settled.with_nonce else None,
+            secret_of=lambda instance, name: Path(layout.credential(instance, name)),
+            nonce_file=Path(layout.secret(NONCE)) if self._settled.nonce_from else None,
             software=self._wanted(),
         )
 

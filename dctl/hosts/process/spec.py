@@ -22,7 +22,8 @@ class ProcessSpec:
     """A program and how it is kept running.
 
     `files` are written with mode 0600 into `instance_dir` (relative path -> content). `source` is a
-    digest of the program's own code: only compared. `backoff` is the shortest and the longest wait
+    digest of the program's own code: only compared. `digests` are the secrets that it is given by
+    name, and a keyed digest of the value of each. `backoff` is the shortest and the longest wait
     (seconds) before it is started again; after `stop_timeout` seconds a stop becomes SIGKILL.
     `ports` are wishes, "host:port" with 0 for any; what was picked is in `Resource.ports`.
     `memory` (bytes) and `cpus` are the most that it may use, where the host can see to that.
@@ -40,6 +41,7 @@ class ProcessSpec:
     ports: Mapping[str, str] = field(default_factory=dict)
     memory: int | None = None
     cpus: float | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.argv:
@@ -70,6 +72,7 @@ class ProcessSpec:
             "ports": dict(self.ports),
             "memory": self.memory,
             "cpus": self.cpus,
+            "digests": dict(self.digests),
         }
 
     @classmethod
@@ -90,4 +93,5 @@ class ProcessSpec:
             ports=value.get("ports") or {},
             memory=value.get("memory"),
             cpus=None if cpus is None else float(cpus),
+            digests=value.get("digests") or {},
         )

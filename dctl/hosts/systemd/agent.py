@@ -140,6 +140,12 @@ def secret(at: Any, asked: Any) -> Any:
     return read(at["var"] + "/secrets/" + asked["name"]) or ""
 
 
+def given(at: Any, asked: Any) -> Any:
+    """The secrets that an instance was given."""
+    folder = at["etc"] + "/" + asked["name"] + "/secrets"
+    return {name: read(folder + "/" + name) for name in listed(folder) if name[0] != "."}
+
+
 # Changing
 
 

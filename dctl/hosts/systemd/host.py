@@ -17,8 +17,9 @@ from typing import Any
 
 from dctl.errors import DctlError, ForeignError, NotFoundError
 from dctl.hosts.attached import run_attached
-from dctl.hosts.base import Holder, Json, Lease, Observed, Resource, State
+from dctl.hosts.base import Holder, Json, Lease, Observed, Resource, Secrets, State
 from dctl.hosts.order import waves
+from dctl.hosts.passive import NoSecrets
 from dctl.hosts.process.spec import ProcessSpec
 from dctl.hosts.ssh.fleet import Step
 from dctl.hosts.systemd import lease
@@ -33,6 +34,9 @@ _PATIENCE = 60.0  # seconds, beside what the thing itself may take to end
 
 class SystemdHost(SystemdReader):
     """Run the processes of one cluster on one machine."""
+
+    secrets: Secrets = NoSecrets()
+    """Whom to ask for the values that are delivered."""
 
     @functools.cached_property
     def _preparing(self) -> threading.Lock:
@@ -52,13 +56,24 @@ class SystemdHost(SystemdReader):
                 f"{self._layout.unit(resource.name)} on {self.name} was not made by dctl",
                 hint="dctl touches only what it made: remove it, or name the cluster differently",
             )
+        values = self._values(resource.name, spec, before)
         self.prepare()
         self._fleet.operate(
             self.name,
-            self._steps(resource, spec, edited(before)),
+            self._steps(resource, spec, values, edited(before)),
             what=f"{resource.name}: ensure",
             timeout=_PATIENCE + self._grace(before) + spec.stop_timeout,
         )
+
+    def _values(self, name: str, spec: ProcessSpec, before: Observed | None) -> dict[str, str]:
+        """What is to be delivered. What was is remembered: the one before may be put back."""
+        had: Mapping[str, str] = (before.spec or {}).get("digests") or {} if before else {}
+        if had:
+            there = self._agent.ask("given", {"name": name})
+            for secret, digest in had.items():
+                if secret in there:
+                    self.secrets.remember(secret, digest, there[secret])
+        return {secret: self.secrets.text(secret, d) for secret, d in spec.digests.items()}
 
     def prepare(self) -> None:
         """The cluster's user and folders; once for each host at hand."""
@@ -208,7 +223,11 @@ class SystemdHost(SystemdReader):
         ]
 
     def _steps(
-        self, resource: Resource, spec: ProcessSpec, edits: Mapping[str, Json]
+        self,
+        resource: Resource,
+        spec: ProcessSpec,
+        values: Mapping[str, str],
+        edits: Mapping[str, Json],
     ) -> list[Step]:
         at, name, user = self._layout, resource.name, self._layout.user
         manifest = {
@@ -223,6 +242,10 @@ class SystemdHost(SystemdReader):
         files = [
             {"path": at.asked(name), "content": json.dumps(manifest, sort_keys=True)},
             {"path": at.env(name), "content": env_text(spec.env)},
+            *(
+                {"path": f"{at.secrets(name)}/{secret}", "content": text}
+                for secret, text in values.items()
+            ),
             *(
                 {"path": f"{at.files(name)}/{path}", "content": text, "mode": "640", "group": user}
                 for path, text in spec.files.items()
@@ -245,6 +268,7 @@ class SystemdHost(SystemdReader):
             Step("data", "files.directory", data),
             Step("files", "written", {"wanted": files}),
             Step("sweep", "swept", {"folder": at.files(name), "kept": sorted(spec.files)}),
+            Step("sweep secrets", "swept", {"folder": at.secrets(name), "kept": sorted(values)}),
             Step("unit", "written", {"wanted": [unit]}),
             *([revert] if "drop-ins" in edits else []),
             reload,

@@ -36,6 +36,10 @@ def unit_text(layout: Layout, instance: str, manifest: Mapping[str, Json]) -> st
     spec = ProcessSpec.from_json(manifest["spec"])
     data = layout.data(instance)
     low = any(0 < port < 1024 for _, port in manifest["ports"].values())
+    credentials = "".join(
+        f"LoadCredential={name}:{layout.secrets(instance)}/{name}\n"
+        for name in sorted(spec.digests)
+    )
     bounding = "CAP_NET_BIND_SERVICE" if low else ""
     return f"""\
 # Made by dctl, which shows what is changed here as drift.
@@ -55,6 +59,7 @@ User={layout.user}
 Group={layout.user}
 WorkingDirectory={_plain(spec.cwd or data)}
 EnvironmentFile={layout.env(instance)}
+{credentials}\
 ExecStartPre=+/usr/bin/install -m 600 {layout.asked(instance)} {layout.running(instance)}
 ExecStart=:{" ".join(map(quoted, spec.argv))}
 ExecStopPost=+/bin/sh -c 'echo "$$EXIT_CODE $$EXIT_STATUS" > {layout.ended(instance)}'
