@@ -40,7 +40,7 @@ from dctl.hosts.order import waves
 from dctl.hosts.passive import NoSecrets
 from dctl.hosts.state.keeping import Keeping, remove_tree
 from dctl.hosts.translated import translated
-from dctl.secrets.references import secret_name
+from dctl.secrets.references import is_reference, secret_name
 
 _PARALLEL = 8  # containers that are ended at once: they mostly wait
 
@@ -79,7 +79,7 @@ class DockerHost(DockerReader):
         old = found.current if found.whole else None
         if old is not None:
             self._remember_secrets(old)
-        secrets = self._secrets(resource.name, spec)
+        given, kept = self._given(spec), self._kept(resource.name, spec)
         self._keep_volumes(resource.name, spec)
         if old is None and found.current:
             found.leftovers.append(found.current)
@@ -99,8 +99,8 @@ class DockerHost(DockerReader):
                 return self._engine.create(as_name, config)
 
         def fill(container: str) -> None:
-            deliver(self._engine, container, spec.files, user)
-            deliver(self._engine, container, secrets, user, shared=True)
+            deliver(self._engine, container, {**spec.files, **kept}, user)
+            deliver(self._engine, container, given, user, shared=True)
 
         new = make(self._engine, name, create, fill)
         swap(self._engine, old, new, name, starting=lambda: self._marks.clear(resource.name))
@@ -243,11 +243,20 @@ class DockerHost(DockerReader):
         """Make the container again from what its labels tell."""
         self.ensure(resource(self._current(name).labels, self.name))
 
-    def _secrets(self, name: str, spec: ContainerSpec) -> dict[str, str]:
+    def _given(self, spec: ContainerSpec) -> dict[str, str]:
+        """The secrets of the spec, by the path in the container."""
+        named = {path: secret_name(secret) for path, secret in spec.secrets.items()}
+        return {
+            path: self.secrets.text(name, spec.digests.get(name, ""))
+            for path, name in named.items()
+            if name
+        }
+
+    def _kept(self, name: str, spec: ContainerSpec) -> dict[str, str]:
+        """Those that are dctl's own."""
         texts = {}
         for path, secret in spec.secrets.items():
-            if its_name := secret_name(secret):
-                texts[path] = self.secrets.text(its_name, spec.digests.get(its_name, ""))
+            if is_reference(secret):
                 continue
             try:
                 texts[path] = self._folder.secret(secret).read_text("utf-8")
