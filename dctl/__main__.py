@@ -9,11 +9,13 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import click
 
 from dctl.errors import DctlError, ExitCode, SpecError
+from dctl.secrets.redaction import guarded
 
 # What a machine refuses, which is nobody's bug.
 _REFUSALS = {
@@ -35,6 +37,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(argv: Sequence[str]) -> int:
     """Run one command line and return its exit code; prints, never raises."""
+    with guarded():
+        return _run(argv)
+
+
+def _run(argv: Sequence[str]) -> int:
     from dctl.cli import root
 
     try:
@@ -58,9 +65,10 @@ def run(argv: Sequence[str]) -> int:
     except DctlError as error:
         _show(error)
         return error.exit_code
-    except Exception as error:  # the last line before a traceback
+    except Exception as error:  # noqa: BLE001  the last line before a traceback
         if os.environ.get("DCTL_DEBUG"):
-            raise
+            traceback.print_exc()  # here, where no secret gets through
+            return ExitCode.ERROR
         if isinstance(error, OSError) and error.errno in _REFUSALS:
             where = f"{error.filename}: " if error.filename else ""
             _show(DctlError(f"{where}{error.strerror}", hint=_REFUSALS[error.errno]))

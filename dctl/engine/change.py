@@ -7,8 +7,8 @@ any point leaves a trace; the next one plans from what is there and goes on.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from dctl.engine.apply import Event, Result
@@ -23,8 +23,8 @@ from dctl.hosts.base import Host
 @dataclass(frozen=True, slots=True)
 class Intent:
     """What a change is for. `what` is the verb in the history, `to` the release that a rollback
-    goes to. Without `keep` a good end leaves no release. `secrets` are made if they are not there.
-    """
+    goes to. Without `keep` a good end leaves no release. `secrets` are kept by name: a text,
+    or "" for something random that is made once."""
 
     what: str
     source: str = ""
@@ -32,7 +32,7 @@ class Intent:
     to: int | None = None
     of: int | None = None
     keep: bool = True
-    secrets: Sequence[str] = ()
+    secrets: Mapping[str, str] = field(default_factory=dict)
 
 
 def change(
@@ -63,11 +63,12 @@ def change(
     return result
 
 
-def _share(secrets: Sequence[str], plan: Plan, hosts: Mapping[str, Host], first: Host) -> None:
-    """Make the cluster's secrets, and give them to each host that something is changed on."""
-    for secret in secrets:
-        first.keep_secret(secret)
-        for name in dict.fromkeys(step.host for step in plan.changed):
+def _share(secrets: Mapping[str, str], plan: Plan, hosts: Mapping[str, Host], first: Host) -> None:
+    """Keep the cluster's secrets, and give them to each host that something is changed on; to all
+    hosts one that may itself have changed."""
+    for secret, text in secrets.items():
+        first.keep_secret(secret, text)
+        for name in dict.fromkeys(step.host for step in (plan.steps if text else plan.changed)):
             if hosts[name] is not first:
                 hosts[name].keep_secret(secret, first.secret(secret))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from dctl.engine.apply import Event, Result
 from dctl.engine.catalogue.ground import Ground
 from dctl.engine.change import Intent, change
 from dctl.engine.desired import desired
+from dctl.engine.digests import as_given, with_digests, with_todays_secrets
 from dctl.engine.history import ENDED, Record, Release, history, next_number, target
 from dctl.engine.hosts import UP, Hosts
 from dctl.engine.plan import Plan, make_plan, only_of
@@ -26,11 +28,14 @@ from dctl.engine.unsupported import unsupported
 from dctl.errors import DctlError, NotFoundError
 from dctl.hosts.base import RUNNING_KINDS, Holder, Host, Observed, Probe, Reader, Resource, State
 from dctl.hosts.routes import INGRESS
+from dctl.secrets.references import secret_name
+from dctl.secrets.vault import KEY, Vault
 from dctl.spec import Loaded
 from dctl.spec.variant import Variant
 from dctl.workspace import load_spec
 
 Verb = Literal["start", "stop", "restart"]
+_KEPT = 3  # releases whose images stay for a rollback
 _PARALLEL = 32  # probes at once: they mostly wait
 
 
@@ -68,7 +73,8 @@ class OpenCluster:
         self.name = loaded.cluster.name
         self.source = loaded.path
         self.root = loaded.root
-        self._hosts = Hosts(loaded, say)
+        self.secrets = Vault(loaded, lambda: self._first.secret(KEY))
+        self._hosts = Hosts(loaded, say, self.secrets)
 
     @property
     def readers(self) -> Mapping[str, Reader]:
@@ -88,8 +94,15 @@ class OpenCluster:
     def resources(
         self, sight: Sight, *more: Resource, port_offset: int | None = None
     ) -> list[Resource]:
-        """What the spec asks for, with the ports that it has or would get. `more` was planned
-        before, and keeps its ports."""
+        """What the spec asks for, with the ports that it has or would get, and digests of the
+        secrets as they are. `more` was planned before, and keeps its ports."""
+        asked = self._asked(sight, *more, port_offset=port_offset)
+        return with_digests(asked, self._digest) if self.secrets.uses else asked
+
+    def _asked(
+        self, sight: Sight, *more: Resource, port_offset: int | None = None
+    ) -> list[Resource]:
+        """The same without asking what the secrets are."""
         known: list[Observed | Resource] = [*sight.things, *more]
         if sight.unseen and (releases := self.releases()):
             # What cannot be seen has the ports that it had when all was well.
@@ -117,6 +130,10 @@ class OpenCluster:
                 hint="name the spec that it was made of: -f FILE",
             )
         sight = self.look()
+        if self.secrets.uses and not self.secrets.has_kept_key:
+            # Nobody was given a secret yet: digests of then had a key that went with that dctl.
+            known = with_digests(saved.resources, self._digest)
+            saved = dataclasses.replace(saved, resources=tuple(known))
         asked = self.resources(sight, *saved.ports, port_offset=saved.port_offset)
         plan = make_plan(self.name, asked, sight)
         refuse_stale(saved, plan)
@@ -128,7 +145,7 @@ class OpenCluster:
         self._hosts.warm("fuse")
         sight = self._hosts.look()
         sight += look({INGRESS: [self._hosts.routes(sight)]})
-        asked = self.resources(sight)
+        asked = as_given(self._asked(sight), sight.things)
         return status(self.name, asked, sight, self._probes(asked, sight), now=time.time())
 
     def address(self, part: str) -> str:
@@ -139,7 +156,11 @@ class OpenCluster:
     def apply(self, plan: Plan, *, on_event: Callable[[Event], None]) -> Result:
         """Carry `plan` out under the cluster's lock and keep a record of it. Raises DctlError when
         somebody has changed the cluster since it was made."""
-        return self._change(self._intent("apply"), lambda: self._again(plan), on_event=on_event)
+        intent = self._intent("apply")
+        result = self._change(intent, lambda: self._again(plan), on_event=on_event)
+        if result.ok and plan.changed:
+            self._hosts.let_go([r for kept in self.releases()[-_KEPT:] for r in kept.resources])
+        return result
 
     def heal(
         self,
@@ -149,6 +170,7 @@ class OpenCluster:
         halt: Callable[[], str],
     ) -> Result:
         """Carry out what `decide` makes of what is there; this asks for nothing new."""
+        self.secrets.forget()  # a watch lasts longer than a secret
         intent = Intent("heal", keep=False)
         return self._change(intent, lambda: decide(self.look()), on_event=on_event, halt=halt)
 
@@ -162,7 +184,9 @@ class OpenCluster:
                 f" {self.source} says {self.spec.runtime}",
                 hint="set the runtime back in the spec, then apply it",
             )
-        there = self._hosts.restored(release.resources)
+        there = with_todays_secrets(
+            self._hosts.restored(release.resources), self.spec.secrets, self._digest
+        )
         if there.lacking:
             raise DctlError(
                 f"release {release.id} cannot be had again, nothing was changed:\n  "
@@ -260,10 +284,17 @@ class OpenCluster:
         """The host that keeps the cluster's lock and books."""
         return self._hosts.machines[0]
 
+    def _digest(self, resource: Resource, name: str) -> str:
+        return self.secrets.digest(name)
+
     def _intent(self, what: str, *, to: int | None = None, of: int | None = None) -> Intent:
         # A spec that names no nonce: the cluster gets one of its own.
-        secrets = (NONCE,) if self.spec.security.nonce is None else ()
+        nonce = self.spec.security.nonce
+        secrets = {} if nonce == "any" else {NONCE: self._secret(nonce)}
         return Intent(what, str(self.source), self.spec.runtime, to=to, of=of, secrets=secrets)
+
+    def _secret(self, reference: str | None) -> str:
+        return self.secrets.value(secret_name(reference)) if reference else ""
 
     def _change(
         self,
@@ -273,7 +304,14 @@ class OpenCluster:
         on_event: Callable[[Event], None],
         halt: Callable[[], str] = lambda: "",
     ) -> Result:
-        return change(intent, self.hosts(), self._first, decide, on_event=on_event, halt=halt)
+        first = self._first
+
+        def locked() -> Plan:
+            if self.secrets.uses:
+                self.secrets.keep_key(lambda key: first.keep_secret(KEY, key))
+            return decide()
+
+        return change(intent, self.hosts(), first, locked, on_event=on_event, halt=halt)
 
     def _again(self, plan: Plan) -> Plan:
         """The plan as of now; DctlError when it is not the one that was agreed to."""

@@ -1,12 +1,14 @@
-"""What of a value may be shown: plans go to terminals, CI logs and chats, secrets do not. Pure."""
+"""What of a value may be shown: plans go to terminals, CI logs and chats, secrets do not.
+
+What is known to be secret is hidden by its value, and what is not by its name.
+"""
 
 from __future__ import annotations
 
 import re
 
 from dctl.hosts.base import Json
-
-HIDDEN = "(hidden)"
+from dctl.secrets.redaction import HIDDEN, redacted_document
 
 # A name that ends in FILE holds a path.
 _NAME = (
@@ -18,19 +20,31 @@ _ASSIGNED = re.compile(rf"({_NAME}[\"']?\s*[:=]\s*)\S.*", re.IGNORECASE)
 _IN_URL = re.compile(r"(://[^/\s:@]*:)[^/\s@]+(?=@)")
 
 
+def is_secret_name(name: str) -> bool:
+    """Whether a variable or a key of that name holds a secret."""
+    return _IS_SECRET.fullmatch(name) is not None
+
+
 def shown(path: tuple[str, ...], value: Json) -> Json:
     """`value`, the leaf at `path`, with all that looks like a secret by its name taken out."""
-    if value is not None and path and _IS_SECRET.fullmatch(path[-1]):
+    if value is not None and path and is_secret_name(path[-1]):
         return HIDDEN
     return without_secrets(value)
 
 
 def without_secrets(value: Json) -> Json:
-    """Text, or what holds texts, with all that looks like a secret taken out."""
+    """Text, or what holds texts, with all that is or looks like a secret taken out."""
+    return _without_names(redacted_document(value))
+
+
+def _without_names(value: Json) -> Json:
     if isinstance(value, list):
-        return [without_secrets(item) for item in value]
+        return [_without_names(item) for item in value]
     if isinstance(value, dict):
-        return {key: shown((key,), inner) for key, inner in value.items()}
+        return {
+            key: HIDDEN if inner is not None and is_secret_name(key) else _without_names(inner)
+            for key, inner in value.items()
+        }
     if isinstance(value, str):
         return _IN_URL.sub(rf"\1{HIDDEN}", _ASSIGNED.sub(rf"\1{HIDDEN}", value))
     return value

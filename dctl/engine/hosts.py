@@ -13,7 +13,7 @@ from dctl.engine.ports import PortBook
 from dctl.engine.runtimes import Restored, Runtime, Say, runtimes_of
 from dctl.engine.sight import Sight, look
 from dctl.errors import UnreachableError
-from dctl.hosts.base import RUNNING_KINDS, Host, Observed, Reader, Resource, State
+from dctl.hosts.base import RUNNING_KINDS, Host, Observed, Reader, Resource, Secrets, State
 from dctl.hosts.routes import INGRESS, RouteHost, RouteReader
 from dctl.spec import Loaded
 
@@ -26,9 +26,11 @@ UP = (State.RUNNING, State.STARTING)
 class Hosts:
     """The hosts of a spec, in its order, each under its runtime; and the ingress."""
 
-    def __init__(self, loaded: Loaded, say: Say) -> None:
+    def __init__(self, loaded: Loaded, say: Say, secrets: Secrets) -> None:
         self._spec, self._root, self._source = loaded.cluster, loaded.root, loaded.path
-        self._runtimes: Mapping[str, Runtime] = runtimes_of(loaded, say, lambda: self._fleet)
+        self._runtimes: Mapping[str, Runtime] = runtimes_of(
+            loaded, say, lambda: self._fleet, secrets
+        )
 
     @functools.cached_property
     def readers(self) -> Mapping[str, Reader]:
@@ -112,6 +114,11 @@ class Hosts:
                 *(f"{host} is no longer a host of {self._source}" for host in sorted(gone)),
             ),
         )
+
+    def let_go(self, needed: Sequence[Resource]) -> None:
+        """Remove old things to run from, but what `needed` runs from."""
+        for runtime in self._runtimes.values():
+            runtime.let_go(needed)
 
     @functools.cached_property
     def _looking(self) -> Mapping[str, Sequence[Reader]]:

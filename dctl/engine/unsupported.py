@@ -28,8 +28,6 @@ def unsupported(cluster: Cluster) -> Iterator[tuple[Path, str]]:
             yield ("infra", name, "from"), f'no entry "{backing.source}"; there are: {entries}'
     for name, service in cluster.services.items():
         yield from _service(cluster, ("services", name), service)
-    if cluster.security.nonce not in (None, "any"):
-        yield ("security", "nonce"), "secrets are not delivered as yet: use any, or leave it out"
     if cluster.security.tls:
         yield ("security", "tls"), "not as yet"
 
@@ -69,9 +67,6 @@ def _service(cluster: Cluster, path: Path, service: Service) -> Iterator[tuple[P
     for key in ("volumes", "files"):
         if getattr(service, key) and runtimes != {"docker"}:
             yield (*path, key), "needs `runtime: docker`"
-    for key, value in service.env.items():
-        if value.startswith("secret://"):
-            yield (*path, "env", key), "secrets are not delivered as yet"
 
 
 def _runtime(cluster: Cluster, path: Path, part: Workload) -> Iterator[tuple[Path, str]]:
@@ -80,10 +75,10 @@ def _runtime(cluster: Cluster, path: Path, part: Workload) -> Iterator[tuple[Pat
         if part.runtime not in (None, there):
             yield (*path, "runtime"), f'it may be placed on {host}, and its runtime is "{there}"'
             break
-    if _runtimes(cluster, part) != {"docker"}:
+    if "process" in _runtimes(cluster, part):
         for key in ("memory", "cpus"):
             if getattr(part.resources, key) is not None:
-                yield (*path, "resources", key), "limits need `runtime: docker`"
+                yield (*path, "resources", key), "limits need `runtime: docker` or `systemd`"
 
 
 def _runtimes(cluster: Cluster, part: Workload) -> set[str]:

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from dctl.engine.hiding import shown
 from dctl.hosts.base import Endpoint, Json, Kind, Observed, Resource, State
+from dctl.secrets.redaction import HIDDEN
 
 
 class Action(StrEnum):
@@ -96,6 +97,10 @@ def differences(before: Mapping[str, Json], after: Mapping[str, Json]) -> Iterat
     old, new = dict(_leaves(before)), dict(_leaves(after))
     for path in sorted(old.keys() | new.keys()):
         if old.get(path) != new.get(path):
+            if path[0] == "digests":  # a digest tells nobody anything
+                was, is_ = (HIDDEN if path in side else None for side in (old, new))
+                yield Change(f"secret {path[1]}", was, is_)
+                continue
             before, after = (shown(path, side.get(path)) for side in (old, new))
             yield Change(".".join(path), before, after)
 

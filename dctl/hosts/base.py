@@ -213,6 +213,16 @@ class Lease(Protocol):
         """Why the lock is no longer ours, in one sentence; "" while it is."""
 
 
+class Secrets(Protocol):
+    """What a host asks for the values that it delivers: they are in no resource."""
+
+    def text(self, name: str, digest: str) -> str:
+        """The value with this digest. Raises DctlError when it cannot be had (any more)."""
+
+    def remember(self, name: str, digest: str, text: str) -> None:
+        """An older value that is about to go: what uses it may be put back."""
+
+
 class Reader(Protocol):
     """The looking face of a host. Nothing reachable from here changes anything."""
 

@@ -9,6 +9,15 @@ from dctl.errors import NotFoundError
 from dctl.hosts.base import Check, Endpoint, Holder, Json, Lease, PortOwner, Probe
 
 
+class NoSecrets:
+    """For a host that delivers none."""
+
+    def text(self, name: str, digest: str) -> str:
+        raise NotFoundError(f"there is nobody to ask for the secret {name}")
+
+    def remember(self, name: str, digest: str, text: str) -> None: ...
+
+
 class PassiveReader:
     """They hold no port, print nothing, and are well when they are there."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import tempfile
 from collections.abc import Callable
@@ -43,8 +44,12 @@ def build(
     todo = missing(image, present or (lambda tag: bool(engine.image_id(tag))))
     for number, one in enumerate(todo, 1):
         say(f"building {one.tag} ({number} of {len(todo)})")
-        _build(engine, one, say)
+        _build(engine, one, functools.partial(_say_of, one.tag, say))
     return bool(todo)
+
+
+def _say_of(tag: str, say: Callable[[str], None], text: str) -> None:
+    say(f"{tag}: {text}")
 
 
 def _build(engine: Engine, image: Image, say: Callable[[str], None]) -> None:

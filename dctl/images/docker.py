@@ -101,7 +101,7 @@ class Engine:
                 for _, raw in output:
                     line = raw.decode(errors="replace").rstrip()
                     if line.startswith("Step "):
-                        say(line)
+                        say(f"s{line[1:]}".replace(" : ", ": ", 1))
                     if line.startswith("Step 1/"):
                         last.clear()  # until here it only said that this builder is old
                     if line:

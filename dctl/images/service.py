@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from dctl.errors import NotFoundError
@@ -23,17 +24,14 @@ def service_image(
     It runs `python main.py` in /app/<folder's name>.
     """
     files = service_files(service, folder, api)
+    owner = {"draft.image.cluster": cluster, "draft.image.service": service}
     return make(
         f"draft/{cluster}-{service}",
-        _below(base, cluster, service, folder),
+        _below(base, cluster, service, folder, owner),
         "service",
         title=service,
         args={"PYTHON": base.python, "FOLDER": folder.resolve().name},
-        labels={
-            "org.opencontainers.image.base.name": base.reference,
-            "draft.image.cluster": cluster,
-            "draft.image.service": service,
-        },
+        labels={"org.opencontainers.image.base.name": base.reference, **owner},
         files=files,
     )
 
@@ -70,7 +68,7 @@ def service_packages(folder: Path, base: Base) -> Packages | None:
     )
 
 
-def _below(base: Base, cluster: str, service: str, folder: Path) -> Image:
+def _below(base: Base, cluster: str, service: str, folder: Path, owner: Mapping[str, str]) -> Image:
     chassis = chassis_image(base)
     packages = service_packages(folder, base)
     if packages is None:
@@ -81,5 +79,6 @@ def _below(base: Base, cluster: str, service: str, folder: Path) -> Image:
         "packages",
         title=f"Packages of {service}",
         args={"PYTHON": base.python},
+        labels=owner,
         packages=packages,
     )

@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 import click
 
+from dctl.secrets.redaction import redacted_document
+
 Format = Literal["table", "json", "yaml", "ndjson"]
 API_VERSION = "draft/v1"
 
@@ -31,6 +33,7 @@ def emit_list(
     empty: str = "nothing",
 ) -> None:
     """Print rows. `columns` maps a header to the key of each item; tables show only these."""
+    items = [redacted_document(item) for item in items]
     if format == "ndjson":
         for item in items:
             click.echo(json.dumps(item, ensure_ascii=False))
@@ -45,7 +48,8 @@ def emit_list(
 
 def emit(kind: str, body: Mapping[str, Any], *, format: Format) -> None:
     """Print one document in a machine's format, with its version and kind in front."""
-    document = {"apiVersion": API_VERSION, "kind": kind, **body}
+    # Here, too: in YAML a line may be broken in the middle of a secret.
+    document = {"apiVersion": API_VERSION, "kind": kind, **redacted_document(dict(body))}
     if format == "yaml":
         from ruamel.yaml import YAML
 

@@ -13,11 +13,13 @@ import click
 from dctl.engine.apply import Event, Phase
 from dctl.engine.plan import Plan
 from dctl.engine.verdict import Action
+from dctl.render.narration import Sink, line, narrator
 from dctl.render.output import paint
 from dctl.render.plan import mark
 from dctl.render.times import span
 
 Mode = Literal["auto", "tty", "plain", "json", "quiet"]
+_BESIDE = 45  # columns of a live row besides its words
 _FINAL = (Phase.DONE, Phase.FAILED, Phase.SKIPPED)
 _DOING = {
     Action.CREATE: ("creating", "created"),
@@ -30,14 +32,21 @@ _DOING = {
 
 @contextmanager
 def progress(plan: Plan, mode: Mode) -> Iterator[Callable[[Event], None]]:
-    """Yield the listener that an apply reports to."""
+    """Yield the listener that an apply reports to; what long work says meanwhile is shown the same
+    way."""
     if mode == "auto":
         mode = "tty" if sys.stderr.isatty() and plan.changed else "plain"
     if mode == "tty":
-        with _live(plan) as listener:
+        with _live(plan) as (listener, say), narrator.to(say):
             yield listener
-    else:
-        yield {"plain": _plain, "json": _json, "quiet": lambda event: None}[mode]
+        return
+    listener, say = {
+        "plain": (_plain, line),
+        "json": (_json, _json_words),
+        "quiet": (lambda event: None, lambda text: None),
+    }[mode]
+    with narrator.to(say):
+        yield listener
 
 
 def done_word(action: Action) -> str:
@@ -62,6 +71,10 @@ def _json(event: Event) -> None:
     click.echo(json.dumps(document), err=True)
 
 
+def _json_words(text: str) -> None:
+    click.echo(json.dumps({"phase": "working", "detail": text}), err=True)
+
+
 def _line(event: Event) -> str:
     step = event.step
     what = f"  {mark(step.verdict.action)} {step.kind:<8} {step.name:<16} {step.host:<10}"
@@ -73,9 +86,10 @@ def _line(event: Event) -> str:
 
 
 @contextmanager
-def _live(plan: Plan) -> Iterator[Callable[[Event], None]]:
+def _live(plan: Plan) -> Iterator[tuple[Callable[[Event], None], Sink]]:
     # Rich costs 30 ms: only a terminal pays for it.
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import (
         BarColumn,
         Progress,
@@ -89,15 +103,18 @@ def _live(plan: Plan) -> Iterator[Callable[[Event], None]]:
         SpinnerColumn(finished_text=" "),
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
         TimeElapsedColumn(),
         console=Console(stderr=True),
         transient=True,
     )
-    total = bars.add_task("applying", total=len(plan.changed))
+    of = len(plan.changed)
+    total = bars.add_task(f"applying 0/{of}", total=of)
+    over = 0
     rows: dict[str, TaskID] = {}
+    words = bars.add_task("", total=None, visible=False)  # of long work: the newest alone
 
     def listener(event: Event) -> None:
+        nonlocal over
         step = event.step
         if not step.changes:
             return
@@ -105,13 +122,20 @@ def _live(plan: Plan) -> Iterator[Callable[[Event], None]]:
             if step.name in rows:
                 bars.remove_task(rows.pop(step.name))
             bars.console.print(_rich_line(event), highlight=False)
-            bars.advance(total)
+            bars.update(words, visible=False)
+            over += 1
+            bars.update(total, description=f"applying {over}/{of}", completed=over)
         elif step.name not in rows:
             doing = f"{_DOING[step.verdict.action][0]} {step.name}"
             rows[step.name] = bars.add_task(doing, total=None)
 
+    def say(text: str) -> None:
+        room = max(bars.console.width - _BESIDE, 20)
+        shown = text if len(text) <= room else text[: room - 1] + "…"
+        bars.update(words, description=escape(shown), visible=True, refresh=True)
+
     with bars:
-        yield listener
+        yield listener, say
 
 
 def _rich_line(event: Event) -> object:

@@ -26,6 +26,7 @@ ONE_OF = {
     "Secret": ("file", "env", "exec", "store"),
     "Health": ("grpc", "http", "tcp", "exec"),
 }
+_DELIVERED = ("env", "files")
 _SECTIONS = {"services": "Service", "infra": "Backing", "secrets": "Secret"}
 _WILDCARDS = ("0.0.0.0", "::")
 _CORE_NEEDS = {"blueprint": "nats", "catalyst": "nats", "fuse": "blueprint", "envoy": "fuse"}
@@ -300,6 +301,23 @@ def _secrets(view: View) -> Iterator[Problem]:
             name = scalar.value.removeprefix("secret://")
             if name not in known:
                 yield Problem(scalar.span, _no_such("secret", name, known, scalar), path)
+            elif not _may_be_secret(path):
+                why = "a secret cannot stand here: make it a variable (env) or a file (files)"
+                yield Problem(scalar.span, why, path)
+    for workload in view.workloads:
+        env = entries(workload.node, "env")
+        for variable in env:
+            value = text(workload.node, "env", variable)
+            if value and value.startswith("secret://") and f"{variable}_FILE" in env:
+                why = f"{variable}_FILE names the file of the secret {variable}: leave it out"
+                yield workload.problem(env[f"{variable}_FILE"].span, why, "env", f"{variable}_FILE")
+
+
+def _may_be_secret(path: Path) -> bool:
+    """A variable or a file of a part, or the nonce: what is delivered apart from all else."""
+    if path == ("security", "nonce"):
+        return True
+    return len(path) == 4 and path[0] in ("core", "infra", "services") and path[2] in _DELIVERED
 
 
 def _values(tree: Table) -> Iterator[tuple[Path, Scalar]]:

@@ -11,6 +11,7 @@ import pytest
 from dctl.hosts import ports
 from tests.support.base_image import base_image
 from tests.support.clusters import Cluster
+from tests.support.docker import make_image
 from tests.support.load import speak
 
 # The first test of a machine makes the base image, and the first apply all images on it.
@@ -118,6 +119,32 @@ def test_keys_survive_the_end_of_every_container(standing: Cluster) -> None:
     assert standing.dctl("kv", "get", "kept").stdout == "yes\n"
 
 
+def test_old_images_of_its_services_go_and_those_of_the_last_releases_stay(
+    standing: Cluster,
+) -> None:
+    def tags() -> set[str]:
+        named = docker("images", f"draft/{standing.name}-*", "--format", "{{.Repository}}:{{.Tag}}")
+        return set(named.split())
+
+    label = f"LABEL draft.image.cluster={standing.name}"
+    old, foreign = (f"draft/{standing.name}-echo:{tag}" for tag in ("old", "foreign"))
+    make_image(old, label)
+    make_image(foreign)
+    before = tags() - {old, foreign}
+    main = standing.folder / "services" / "examples" / "echo" / "main.py"
+    text = main.read_text()
+    try:
+        main.write_text(text + "# other code, other image\n")
+        standing.dctl("infra", "apply", "-y")
+        (made,) = tags() - before - {foreign}
+        assert tags() == before | {made, foreign}
+        standing.dctl("infra", "rollback", "-y")
+        assert speak(standing.address("envoy-1"), "as before") == "as before"
+    finally:
+        main.write_text(text)
+        docker("rmi", foreign)
+
+
 def test_more_replicas_share_the_requests(standing: Cluster) -> None:
     standing.write(replicas=2)
     standing.dctl("infra", "apply", "-y")
@@ -136,7 +163,7 @@ def test_nothing_is_left_after_a_full_clean(tmp_path: Path, cluster: Cluster) ->
         other.close()
     for what in (["ps", "-aq"], ["volume", "ls", "-q"], ["network", "ls", "-q"]):
         assert docker(*what, "--filter", f"name=draft-{other.name}") == ""
+    assert docker("images", "-q", f"draft/{other.name}-*") == ""
     assert not other.state.exists()
-    assert (
-        speak(cluster.address("envoy-1"), "still here") == "still here"
-    )  # the neighbour never noticed
+    # The neighbour never noticed.
+    assert speak(cluster.address("envoy-1"), "still here") == "still here"

@@ -106,6 +106,7 @@ def test_what_is_secret_is_read_by_root_and_the_service_alone(
          ["unit.Service.PrivateTmp", "unit.loaded"]),
         ("echo 'b: 2' > {files}/config.yaml", ["files.config.yaml"]),
         ("rm {files}/config.yaml", ["files.config.yaml"]),
+        ("touch {unit}", ["unit.loaded"]),
         ("echo COLOR=blue > {env}", ["env.COLOR"]),
         ("rm {unit}; systemctl daemon-reload", ["unit.file"]),
     ],
@@ -122,6 +123,49 @@ def test_what_somebody_edits_is_drift_by_field_and_ensure_puts_it_right(
     host.ensure(resource)
     after = verdict(resource, await_state(host, State.RUNNING), at.cluster)
     assert after.action is Action.NONE
+
+
+def limits(machine: Machine, at: Layout) -> list[str]:
+    """The memory and the CPU time that systemd allows. (Not the kernel: a machine of the tests may
+    not have its control groups.)"""
+    shown = ("-p", "MemoryMax", "-p", "CPUQuotaPerSecUSec", "--value")
+    return sorted(machine.inside("systemctl", "show", *shown, at.unit("a-1")).split())
+
+
+@pytest.mark.parametrize(
+    ("edit", "fields"),
+    [
+        ("systemctl set-property --runtime {unit} MemoryMax=64M CPUQuota=20%",
+         ["cpus", "memory", "unit.drop-ins"]),
+        ("systemctl set-property {unit} MemoryMax=infinity", ["memory", "unit.drop-ins"]),
+        ("mkdir /etc/systemd/system/{unit}.d;"
+         "printf '[Service]\\nNice=5\\n' > /etc/systemd/system/{unit}.d/override.conf;"
+         "systemctl daemon-reload", ["unit.drop-ins"]),
+    ],
+)  # fmt: skip
+def test_limits_hold_and_what_somebody_lays_over_a_unit_is_drift_that_ensure_takes_away(
+    host: SystemdHost, machine: Machine, at: Layout, edit: str, fields: list[str]
+) -> None:
+    resource = asked(memory=128 << 20, cpus=1.5)
+    host.ensure(resource)
+    allowed = ["1.500000s", str(128 << 20)]
+    assert limits(machine, at) == allowed
+    assert changes(resource, host, at.cluster) == []
+    machine.inside("sh", "-c", edit.format(unit=at.unit("a-1")))
+    assert changes(resource, host, at.cluster) == fields
+    host.ensure(resource)
+    assert changes(resource, host, at.cluster) == []
+    assert limits(machine, at) == allowed
+
+
+def test_a_limit_that_is_no_longer_asked_for_goes(
+    host: SystemdHost, machine: Machine, at: Layout
+) -> None:
+    host.ensure(asked(memory=128 << 20, cpus=0.25))
+    assert changes(asked(), host, at.cluster) == ["cpus", "memory"]
+    host.ensure(asked())
+    assert limits(machine, at) == ["infinity", "infinity"]
+    assert changes(asked(), host, at.cluster) == []
 
 
 def test_a_new_spec_that_was_written_but_never_started_is_still_to_be_carried_out(

@@ -72,6 +72,8 @@ def apply(
         raise UsageError(
             "a saved plan has its ports already", hint="give --port-offset to: dctl infra plan"
         )
+    if mode == "auto" and format != "table":
+        mode = "json"
     cluster, made = _saved(saved, file) if saved else _planned(file, port_offset)
     began = time.monotonic()
     carry_out(cluster, made, cluster.apply, mode, ask="" if yes or saved else "Apply to")

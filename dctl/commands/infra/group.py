@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,9 +35,9 @@ def opened(file: Path | None, meant: Variant | None = None) -> OpenCluster:
     """The cluster of the spec that is meant, in the variant of the command line or in `meant`; long
     work is told on stderr."""
     from dctl.engine.cluster import open_cluster
+    from dctl.render.narration import narrator
 
-    say = functools.partial(click.echo, err=True)
-    return open_cluster(file, meant or variant(), say=say)
+    return open_cluster(file, meant or variant(), say=narrator)
 
 
 def refuse_silent(silent: Mapping[str, str]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from dctl.engine.catalogue.ground import Ground
 from dctl.engine.catalogue.site import Program, health_check
 from dctl.hosts.base import Resource
+from dctl.secrets.references import is_reference
 from dctl.spec.workload import Backing
 
 
@@ -29,5 +30,7 @@ def backing_resource(ground: Ground, name: str, part: Backing) -> Resource:
 
 
 def read(root: Path, source: str) -> str:
-    """The text of a file of the workspace."""
+    """The text of a file of the workspace; a secret stays a reference."""
+    if is_reference(source):
+        return source
     return (root / source).read_text(encoding="utf-8")

@@ -8,32 +8,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dctl.engine.catalogue.site import Port, Program, Site, rollout_of
+from dctl.engine.catalogue.site import Port, Program, Site, digests_of, rollout_of
 from dctl.hosts.base import Condition, Endpoint, Kind, Need, Resource
 from dctl.hosts.docker import ContainerSpec, PublishedPort
 from dctl.hosts.images import image_name
 from dctl.images import core as image
+from dctl.secrets.references import SCHEME, is_reference, secret_name
 from dctl.spec.workload import Workload
 
 FILES = "/etc/draft"
+SECRETS = "/run/draft/secrets"
 NONCE_FILE = "/run/draft/nonce"
-NONCE = "nonce"
 CORE = "core"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContainerSite(Site):
     """`images` tells the tag for each of the user's service folders, and for the core as "core".
-    `with_nonce`: the cluster has a secret, which each container gets as a file. `images_host` is
-    the host that is the images of its engine."""
+    `nonce_from` is the cluster's own secret, which each container gets as a file; "" where it has
+    none. `images_host` is the host that is the images of its engine."""
 
     images: Mapping[str, str]
-    with_nonce: bool
+    nonce_from: str
     images_host: str = "images"
 
     @property
     def nonce(self) -> str:
-        return NONCE_FILE if self.with_nonce else ""
+        return NONCE_FILE if self.nonce_from else ""
+
+    def secret(self, instance: str, name: str) -> str:
+        return f"{SECRETS}/{name}"
 
     def files(self, instance: str) -> str:
         return FILES
@@ -75,13 +79,21 @@ class ContainerSite(Site):
         check = program.check
         if check is not None and check.type == "exec":
             check = dataclasses.replace(check, target=instance)
+        mounts: dict[str, str] = {}
+        secrets: dict[str, str] = {}
+        for path, content in program.mounts.items():
+            (secrets if is_reference(content) else mounts)[path] = content
+        secrets |= {self.secret(instance, name): SCHEME + name for name in digests_of(part)}
+        if self.nonce:
+            secrets[self.nonce] = self.nonce_from
         spec = ContainerSpec(
             image=chosen,
             command=tuple(program.argv),
-            env=self.env(part, program),
-            files={f"{FILES}/{n}": text for n, text in program.files.items()} | {**program.mounts},
+            env=self.env(part, instance, program),
+            files={f"{FILES}/{n}": text for n, text in program.files.items()} | mounts,
             aliases=(service,),
-            secrets={self.nonce: NONCE} if self.nonce else {},
+            secrets=secrets,
+            digests=dict.fromkeys(sorted(filter(None, map(secret_name, secrets.values()))), ""),
             volumes=program.volumes,
             ports={
                 name: PublishedPort(port.bind.port, str(port.wish))

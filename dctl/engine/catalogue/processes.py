@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dctl import bundled
-from dctl.engine.catalogue.site import Port, Program, Site, rollout_of
+from dctl.engine.catalogue.site import Port, Program, Site, digests_of, rollout_of
 from dctl.hosts.base import Endpoint, Kind, Need, Resource
 from dctl.hosts.process import ProcessSpec
 from dctl.spec.workload import Workload
@@ -16,16 +16,20 @@ from dctl.spec.workload import Workload
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessSite(Site):
-    """`files_of(name)` and `data_of(name)` are the folders of an instance, `nonce_file` is the
-    file of the cluster's secret."""
+    """`files_of(name)` and `data_of(name)` are the folders of an instance, in the file of
+    `secret_of(name, secret)` it reads a secret; `nonce_file` is that of the cluster's own."""
 
     files_of: Callable[[str], Path]
     data_of: Callable[[str], Path]
+    secret_of: Callable[[str, str], Path]
     nonce_file: Path | None = None
 
     @property
     def nonce(self) -> str:
         return str(self.nonce_file or "")
+
+    def secret(self, instance: str, name: str) -> str:
+        return str(self.secret_of(instance, name))
 
     def files(self, instance: str) -> str:
         return str(self.files_of(instance))
@@ -58,7 +62,7 @@ class ProcessSite(Site):
     ) -> Resource:
         spec = ProcessSpec(
             argv=tuple(program.argv),
-            env=self.env(part, program),
+            env=self.env(part, instance, program),
             files=program.files,
             cwd=str(program.cwd or self.data(instance)),
             source=program.source,
@@ -66,6 +70,9 @@ class ProcessSite(Site):
             backoff=(part.restart.backoff.low, part.restart.backoff.high),
             stop_timeout=part.grace,
             ports={name: str(port.wish) for name, port in program.ports.items()},
+            memory=part.resources.memory,
+            cpus=part.resources.cpus,
+            digests=digests_of(part),
         )
         return Resource(
             kind=Kind.PROCESS,

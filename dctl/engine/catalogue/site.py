@@ -16,6 +16,7 @@ from typing import Any
 from dctl.engine.ports import PortBook
 from dctl.hosts.base import Check, Endpoint, Need, Resource, Rollout
 from dctl.hosts.ports import ANYWHERE, reachable
+from dctl.secrets.references import secret_name
 from dctl.spec.workload import Health, Workload
 
 
@@ -78,6 +79,10 @@ class Site(ABC):
         """The file of the cluster's secret as programs see it; "" where any nonce is accepted."""
 
     @abstractmethod
+    def secret(self, instance: str, name: str) -> str:
+        """The file in which an instance reads a secret of the spec."""
+
+    @abstractmethod
     def files(self, instance: str) -> str:
         """The folder of what dctl writes for an instance, as its program sees it."""
 
@@ -112,15 +117,29 @@ class Site(ABC):
     ) -> Resource:
         """The resource that runs it."""
 
-    def env(self, part: Workload, program: Program) -> dict[str, str]:
-        """What is in its environment: the spec's own word on it wins."""
-        return {**self.variables, **program.env, **part.env}
+    def env(self, part: Workload, instance: str, program: Program) -> dict[str, str]:
+        """What is in its environment: the spec's own word on it wins. Of a secret it is told the
+        file, as NAME_FILE: an environment is inherited, listed and dumped."""
+        env = {**self.variables, **program.env}
+        for variable, value in part.env.items():
+            if name := secret_name(value):
+                env.pop(variable, None)
+                env[f"{variable}_FILE"] = self.secret(instance, name)
+            else:
+                env[variable] = value
+        return env
 
     def called(self, endpoint: Endpoint) -> Endpoint:
         """The address that others of the cluster call for something that listens there."""
         if self.address and endpoint.host in ANYWHERE:
             return Endpoint(self.address, endpoint.port)
         return reachable(endpoint)
+
+
+def digests_of(part: Workload) -> dict[str, str]:
+    """The secrets that a part is given. Their digests are filled in when they are known."""
+    names = sorted(filter(None, map(secret_name, part.env.values())))
+    return dict.fromkeys(names, "")
 
 
 def rollout_of(part: Workload) -> Rollout:

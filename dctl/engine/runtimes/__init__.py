@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from dctl.engine.runtimes.base import NONCE, Restored, Runtime, Say, Settled
+from dctl.hosts.base import Secrets
 from dctl.spec import Loaded
 from dctl.spec.placement import hosts_of, runtime_on
 
@@ -21,15 +22,20 @@ if TYPE_CHECKING:
 __all__ = ["NONCE", "Restored", "Runtime", "Say", "runtimes_of"]
 
 
-def runtimes_of(loaded: Loaded, say: Say, fleet: Callable[[], Fleet]) -> Mapping[str, Runtime]:
+def runtimes_of(
+    loaded: Loaded, say: Say, fleet: Callable[[], Fleet], secrets: Secrets
+) -> Mapping[str, Runtime]:
     """The runtime of each host that the spec asks for. `say` hears of long work, `fleet` gives the
-    way to the machines that are reached by SSH."""
-    return {host: _runtime(host, loaded, say, fleet) for host in hosts_of(loaded.cluster)}
+    way to the machines that are reached by SSH, `secrets` the values that are delivered."""
+    return {
+        host: _runtime(Settled.of(loaded, host, secrets), loaded, say, fleet)
+        for host in hosts_of(loaded.cluster)
+    }
 
 
-def _runtime(host: str, loaded: Loaded, say: Say, fleet: Callable[[], Fleet]) -> Runtime:
+def _runtime(settled: Settled, loaded: Loaded, say: Say, fleet: Callable[[], Fleet]) -> Runtime:
     # Each when it is needed: what a spec does not ask for is not imported.
-    settled = Settled.of(loaded, host)
+    host = settled.host
     match runtime_on(host, loaded.cluster):
         case "process":
             from dctl.engine.runtimes.processes import Processes

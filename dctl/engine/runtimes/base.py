@@ -9,7 +9,7 @@ from typing import Protocol
 
 from dctl.engine.catalogue.site import Site
 from dctl.engine.ports import PortBook
-from dctl.hosts.base import Host, Reader, Resource
+from dctl.hosts.base import Host, Reader, Resource, Secrets
 from dctl.spec import Cluster, Loaded
 from dctl.spec.placement import hosts_of
 from dctl.spec.types import LOOPBACK
@@ -36,6 +36,10 @@ class Runtime(Protocol):
     def restored(self, resources: Sequence[Resource]) -> Restored:
         """What can be had again of what its host was asked for once."""
 
+    def let_go(self, needed: Sequence[Resource]) -> None:
+        """Remove old things to run from that are this cluster's alone, but what `needed` runs
+        from. What cannot be removed stays."""
+
 
 @dataclass(frozen=True, slots=True)
 class Restored:
@@ -50,24 +54,29 @@ class Restored:
 @dataclass(frozen=True, slots=True)
 class Settled:
     """What is settled for a runtime before it looks at anything: its host, the cluster's spec and
-    workspace, and the address at which the other hosts reach this one ("" without any)."""
+    workspace, the address at which the other hosts reach this one ("" without any), and whom to
+    ask for the values of secrets."""
 
     host: str
     cluster: Cluster
     root: Path
     address: str
     variables: Mapping[str, str]
+    secrets: Secrets
 
     @classmethod
-    def of(cls, loaded: Loaded, host: str) -> Settled:
+    def of(cls, loaded: Loaded, host: str, secrets: Secrets) -> Settled:
         cluster = loaded.cluster
         machine = hosts_of(cluster)[host]
-        return cls(host, cluster, loaded.root, address_of(host, cluster), machine.variables)
+        address = address_of(host, cluster)
+        return cls(host, cluster, loaded.root, address, machine.variables, secrets)
 
     @property
-    def with_nonce(self) -> bool:
-        """Whether the cluster has a secret of its own: its spec names none."""
-        return self.cluster.security.nonce is None
+    def nonce_from(self) -> str:
+        """The cluster's own secret: the one that its spec names, else the one that dctl makes; ""
+        where any nonce is accepted."""
+        nonce = self.cluster.security.nonce
+        return "" if nonce == "any" else nonce or NONCE
 
 
 def address_of(host: str, cluster: Cluster) -> str:

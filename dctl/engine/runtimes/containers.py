@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dctl.engine.catalogue.containers import CORE, ContainerSite
@@ -11,6 +12,7 @@ from dctl.engine.catalogue.parts import placed_on
 from dctl.engine.catalogue.site import Site
 from dctl.engine.ports import PortBook
 from dctl.engine.runtimes.base import Restored, Say, Settled
+from dctl.errors import DctlError
 from dctl.hosts.base import Host, Kind, Reader, Resource
 from dctl.hosts.docker.client import Engine
 from dctl.hosts.images import image_resource, images_of
@@ -59,9 +61,10 @@ class Containers:
             self._base_url if self._fleet else lambda: "",
         )
         if self._fleet is None:
-            own: Host = DockerHost(self._name, workspace=root, host=self._host)
+            own = DockerHost(self._name, workspace=root, host=self._host)
         else:
             own = RemoteDockerHost(self._name, workspace=root, fleet=self._fleet, host=self._host)
+        own.secrets = self._settled.secrets
         return {self._host: own, images.name: images}
 
     def site(self, ports: PortBook) -> Site:
@@ -71,7 +74,7 @@ class Containers:
             address=self._settled.address,
             variables=self._settled.variables,
             images={part: image.tag for part, image in self._images.items()},
-            with_nonce=self._settled.with_nonce,
+            nonce_from=self._settled.nonce_from,
             images_host=self._images_host,
         )
 
@@ -93,6 +96,15 @@ class Containers:
                 if not self._present(tag)
             ),
         )
+
+    def let_go(self, needed: Sequence[Resource]) -> None:
+        kept = {r.spec["tag"] for r in needed if r.kind is Kind.IMAGE}
+        kept |= {one.tag for image in self._images.values() for one in image.chain()}
+        with suppress(DctlError):
+            for tag in self._engine.images(self._name):
+                if tag not in kept:
+                    with suppress(DctlError):  # somebody runs from it
+                        self._engine.remove_image(tag)
 
     @functools.cached_property
     def _parts(self) -> Mapping[str, Workload]:

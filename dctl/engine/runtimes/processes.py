@@ -34,10 +34,12 @@ class Processes:
         from dctl.hosts.process import ProcessHost
 
         host = self._settled.host
-        return {host: ProcessHost(self._name, workspace=self._settled.root, host=host)}
+        own = ProcessHost(self._name, workspace=self._settled.root, host=host)
+        own.secrets = self._settled.secrets
+        return {host: own}
 
     def site(self, ports: PortBook) -> Site:
-        from dctl.hosts.process import data_dir, instance_dir, secret_file
+        from dctl.hosts.process import data_dir, delivered_file, instance_dir, secret_file
 
         return ProcessSite(
             host=self._settled.host,
@@ -46,11 +48,15 @@ class Processes:
             variables=self._settled.variables,
             files_of=functools.partial(instance_dir, self._name),
             data_of=functools.partial(data_dir, self._name),
-            nonce_file=secret_file(self._name, NONCE) if self._settled.with_nonce else None,
+            secret_of=functools.partial(delivered_file, self._name),
+            nonce_file=secret_file(self._name, NONCE) if self._settled.nonce_from else None,
         )
 
     def resources(self) -> list[Resource]:
         return []
+
+    def let_go(self, needed: Sequence[Resource]) -> None:
+        """A process runs from the workspace, which is the user's."""
 
     def restored(self, resources: Sequence[Resource]) -> Restored:
         """Configuration comes back, code does not: a process runs what stands on the disk today."""

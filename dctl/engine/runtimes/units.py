@@ -37,6 +37,7 @@ class Units:
     def hosts(self) -> Mapping[str, Host]:
         software = SoftwareHost(self._name, self._reader, self._wanted, self._fleet, self._say)
         own = SystemdHost(self._name, fleet=self._fleet, host=self._host)
+        own.secrets = self._settled.secrets
         return {self._host: own, software.name: software}
 
     def site(self, ports: PortBook) -> Site:
@@ -48,7 +49,8 @@ class Units:
             variables=self._settled.variables,
             files_of=lambda instance: Path(layout.files(instance)),
             data_of=lambda instance: Path(layout.data(instance)),
-            nonce_file=Path(layout.secret(NONCE)) if self._settled.with_nonce else None,
+            secret_of=lambda instance, name: Path(layout.credential(instance, name)),
+            nonce_file=Path(layout.secret(NONCE)) if self._settled.nonce_from else None,
             software=self._wanted(),
         )
 
@@ -57,6 +59,9 @@ class Units:
             software_resource(self._host, part, software)
             for part, software in self._wanted().items()
         ]
+
+    def let_go(self, needed: Sequence[Resource]) -> None:
+        """The machine's old software is let go when new one is brought."""
 
     def restored(self, resources: Sequence[Resource]) -> Restored:
         """All of it is in the software, if that is still there; today's is no part of it."""

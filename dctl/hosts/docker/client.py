@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from dctl.errors import DctlError, NotFoundError, UnreachableError
-from dctl.hosts.docker.naming import CLUSTER
+from dctl.hosts.docker.naming import CLUSTER, IMAGE_OF
 
 _DENIED = (
     "let your user into the group docker (sudo usermod -aG docker $USER) and log in again,"
@@ -74,6 +74,12 @@ class Engine:
         with self._errors(f"look at the volume {name}"), _none_when_gone():
             return dict(self._api.inspect_volume(name))
         return None
+
+    def images(self, cluster: str) -> list[str]:
+        """The tags of the images that were built for a cluster's services."""
+        with self._errors("list the images"):
+            answer = self._api.images(filters={"label": f"{IMAGE_OF}={cluster}"})
+        return sorted(tag for image in answer for tag in image["RepoTags"] or ())
 
     def volumes(self, cluster: str) -> list[str]:
         """The names of a cluster's volumes."""
@@ -187,6 +193,11 @@ class Engine:
     def remove_volume(self, name: str) -> None:
         with self._errors(f"remove the volume {name}"), _none_when_gone():
             self._api.remove_volume(name)
+
+    def remove_image(self, tag: str) -> None:
+        """Unless a container runs from it; nothing when it is gone."""
+        with self._errors(f"remove the image {tag}"), _none_when_gone():
+            self._api.remove_image(tag)
 
     # Errors
 

@@ -11,8 +11,12 @@ from dctl.errors import DctlError
 from dctl.hosts.docker.client import Engine
 
 
-def deliver(engine: Engine, container: str, files: Mapping[str, str], user: str) -> None:
-    """Write `files` (absolute path -> content), with mode 0600 and owned by `user`."""
+def deliver(
+    engine: Engine, container: str, files: Mapping[str, str], user: str, *, shared: bool = False
+) -> None:
+    """Write `files` (absolute path -> content), with mode 0600 and owned by `user`. What is
+    `shared` may be read by everybody in the container if that user is root: images that begin as
+    root go on as somebody else, and read their secrets as that one."""
     if not files:
         return
     named = not all(part.isdecimal() for part in user.split(":")) or ":" not in user
@@ -20,7 +24,8 @@ def deliver(engine: Engine, container: str, files: Mapping[str, str], user: str)
     group = engine.read(container, "/etc/group") if user and named else ""
     uid, gid = owner(user, passwd, group)
     missing = [folder for folder in folders(files) if not engine.has(container, folder)]
-    engine.put(container, archive(files, missing, uid, gid))
+    mode = 0o444 if shared and uid == 0 else 0o600
+    engine.put(container, archive(files, missing, uid, gid, mode))
 
 
 def folders(files: Iterable[str]) -> list[str]:
@@ -29,7 +34,9 @@ def folders(files: Iterable[str]) -> list[str]:
     return sorted(found - {"/"})
 
 
-def archive(files: Mapping[str, str], missing: Iterable[str], uid: int, gid: int) -> bytes:
+def archive(
+    files: Mapping[str, str], missing: Iterable[str], uid: int, gid: int, mode: int = 0o600
+) -> bytes:
     """A tar for "/". Only folders that are not there yet are in it: those that are keep their
     owner and mode."""
     made = io.BytesIO()
@@ -41,7 +48,7 @@ def archive(files: Mapping[str, str], missing: Iterable[str], uid: int, gid: int
         for path, text in sorted(files.items()):
             content = text.encode()
             entry = tarfile.TarInfo(path.lstrip("/"))
-            entry.size, entry.mode, entry.uid, entry.gid = len(content), 0o600, uid, gid
+            entry.size, entry.mode, entry.uid, entry.gid = len(content), mode, uid, gid
             tar.addfile(entry, io.BytesIO(content))
     return made.getvalue()
 

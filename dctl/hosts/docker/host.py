@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 
 from dctl.errors import DctlError, ForeignError
-from dctl.hosts.base import Endpoint, Holder, Json, Lease, Resource, State
+from dctl.hosts.base import Endpoint, Holder, Json, Lease, Resource, Secrets, State
 from dctl.hosts.docker.attach import attach
 from dctl.hosts.docker.body import body
 from dctl.hosts.docker.deliver import deliver
@@ -22,6 +22,7 @@ from dctl.hosts.docker.naming import (
     INSTANCE,
     Found,
     Listed,
+    asked,
     container_name,
     instances,
     labels,
@@ -36,14 +37,19 @@ from dctl.hosts.docker.reader import DockerReader
 from dctl.hosts.docker.replace import end, grace, make, settle, swap
 from dctl.hosts.docker.spec import ContainerSpec
 from dctl.hosts.order import waves
+from dctl.hosts.passive import NoSecrets
 from dctl.hosts.state.keeping import Keeping, Kept
 from dctl.hosts.translated import translated
+from dctl.secrets.references import is_reference, secret_name
 
 _PARALLEL = 8  # containers that are ended at once: they mostly wait
 
 
 class DockerHost(DockerReader):
     """Run the containers of one cluster on one engine."""
+
+    secrets: Secrets = NoSecrets()
+    """Whom to ask for the values that are delivered."""
 
     @functools.cached_property
     def _keeping(self) -> Kept:
@@ -67,12 +73,14 @@ class DockerHost(DockerReader):
                 f"the image {spec.image} of {resource.name} is not on {self.name}",
                 hint=f"build it, or: docker pull {spec.image}",
             )
-        files = {**spec.files, **self._secrets(resource.name, spec)}
         listed = self._listed()
         refuse_stranger(listed, self._cluster, name)
-        self._keep_volumes(resource.name, spec)
         found = instances(listed, self._cluster).get(resource.name, Found())
         old = found.current if found.whole else None
+        if old is not None:
+            self._remember_secrets(old)
+        given, kept = self._given(spec), self._kept(resource.name, spec)
+        self._keep_volumes(resource.name, spec)
         if old is None and found.current:
             found.leftovers.append(found.current)
         settle(self._engine, found, name)
@@ -90,7 +98,11 @@ class DockerHost(DockerReader):
                 self._keep_network()
                 return self._engine.create(as_name, config)
 
-        new = make(self._engine, name, create, lambda it: deliver(self._engine, it, files, user))
+        def fill(container: str) -> None:
+            deliver(self._engine, container, {**spec.files, **kept}, user)
+            deliver(self._engine, container, given, user, shared=True)
+
+        new = make(self._engine, name, create, fill)
         swap(self._engine, old, new, name, starting=lambda: self._marks.clear(resource.name))
 
     @translated
@@ -197,6 +209,9 @@ class DockerHost(DockerReader):
         if full:
             for volume in self._engine.volumes(self._cluster):
                 self._engine.remove_volume(volume)
+            for image in self._engine.images(self._cluster):
+                with suppress(DctlError):  # somebody else's container runs from it: it stays
+                    self._engine.remove_image(image)
             self._keeping.forget()
 
     def _ours(self) -> list[Listed]:
@@ -228,9 +243,21 @@ class DockerHost(DockerReader):
         """Make the container again from what its labels tell."""
         self.ensure(resource(self._current(name).labels, self.name))
 
-    def _secrets(self, name: str, spec: ContainerSpec) -> dict[str, str]:
+    def _given(self, spec: ContainerSpec) -> dict[str, str]:
+        """The secrets of the spec, by the path in the container."""
+        named = {path: secret_name(secret) for path, secret in spec.secrets.items()}
+        return {
+            path: self.secrets.text(name, spec.digests.get(name, ""))
+            for path, name in named.items()
+            if name
+        }
+
+    def _kept(self, name: str, spec: ContainerSpec) -> dict[str, str]:
+        """Those that are dctl's own."""
         texts = {}
         for path, secret in spec.secrets.items():
+            if is_reference(secret):
+                continue
             texts[path] = self._keeping.secret(secret)
             if not texts[path]:
                 raise DctlError(
@@ -238,6 +265,15 @@ class DockerHost(DockerReader):
                     hint="dctl infra apply makes the cluster's own secrets",
                 )
         return texts
+
+    def _remember_secrets(self, old: Listed) -> None:
+        """What a container was given goes with it, and may be put back."""
+        spec = ContainerSpec.from_json(asked(old.labels) or {"image": "?"})
+        for path, secret in spec.secrets.items():
+            if name := secret_name(secret):
+                with suppress(DctlError):  # somebody has removed it
+                    if text := self._engine.read(old.id, path):
+                        self.secrets.remember(name, spec.digests.get(name, ""), text)
 
     def _endpoints(self, resource: Resource, spec: ContainerSpec) -> dict[str, Endpoint]:
         """Where each port is published: as picked, else as wished."""

@@ -18,6 +18,7 @@ NEEDS = "draft.needs"
 PORTS = "draft.ports"
 DIGEST = "draft.digest"
 SPEC = "draft.spec"
+IMAGE_OF = "draft.image.cluster"  # on images, and inherited by their containers
 
 # A container on its way in or out while it is replaced. No instance's name has a dot.
 INCOMING = ".new"

@@ -38,8 +38,9 @@ class PublishedPort:
 class ContainerSpec:
     """An image and how it is run.
 
-    `files` (absolute path -> content) and `secrets` (absolute path -> name of a secret that dctl
-    keeps) are put into the container before it starts, mode 0600 for the user that it runs as.
+    `files` (absolute path -> content) and `secrets` (absolute path -> secret://name, or the name of
+    one that dctl keeps itself) are put into the container before it starts, mode 0600 for the user
+    that it runs as. `digests` has a keyed digest of the value of each secret://name.
     `volumes` (short name -> path) outlive the container. `ports` are wishes; what was picked is in
     `Resource.ports`. `aliases` are names on the cluster's network besides the instance's own.
     An empty `command` or `user` is the image's. `source` is a digest of what cannot be seen: only
@@ -52,6 +53,7 @@ class ContainerSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
     volumes: Mapping[str, str] = field(default_factory=dict)
     ports: Mapping[str, PublishedPort] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
@@ -83,6 +85,7 @@ class ContainerSpec:
             "env": dict(self.env),
             "files": dict(self.files),
             "secrets": dict(self.secrets),
+            "digests": dict(self.digests),
             "volumes": dict(self.volumes),
             "ports": {
                 name: {"container": port.container, "publish": port.publish}
@@ -109,6 +112,7 @@ class ContainerSpec:
             env=value.get("env") or {},
             files=value.get("files") or {},
             secrets=value.get("secrets") or {},
+            digests=value.get("digests") or {},
             volumes=value.get("volumes") or {},
             ports={
                 name: PublishedPort(port["container"], port.get("publish", "0"))

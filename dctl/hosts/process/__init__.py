@@ -20,7 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dctl.hosts.process.host import ProcessHost
-    from dctl.hosts.process.layout import data_dir, instance_dir, secret_file
+    from dctl.hosts.process.layout import (
+        data_dir,
+        delivered_file,
+        instance_dir,
+        secret_file,
+    )
     from dctl.hosts.process.reader import ProcessReader
     from dctl.hosts.process.spec import ProcessSpec
     from dctl.hosts.state.folder import state_dir
@@ -30,6 +35,7 @@ __all__ = [
     "ProcessReader",
     "ProcessSpec",
     "data_dir",
+    "delivered_file",
     "instance_dir",
     "secret_file",
     "state_dir",
@@ -40,6 +46,7 @@ _HOMES = {
     "ProcessReader": "dctl.hosts.process.reader",
     "ProcessSpec": "dctl.hosts.process.spec",
     "data_dir": "dctl.hosts.process.layout",
+    "delivered_file": "dctl.hosts.process.layout",
     "instance_dir": "dctl.hosts.process.layout",
     "secret_file": "dctl.hosts.process.layout",
     "state_dir": "dctl.hosts.state.folder",

@@ -14,8 +14,10 @@ from contextlib import AbstractContextManager
 
 from dctl.errors import DctlError, NotFoundError
 from dctl.hosts.attached import run_attached
-from dctl.hosts.base import Holder, Json, Lease, Resource
+from dctl.hosts.base import Holder, Json, Lease, Resource, Secrets
 from dctl.hosts.order import waves
+from dctl.hosts.passive import NoSecrets
+from dctl.hosts.process import delivered
 from dctl.hosts.process.launch import environment
 from dctl.hosts.process.reader import ProcessReader
 from dctl.hosts.process.records import Manifest, completed
@@ -31,6 +33,9 @@ _BEGIN = 15.0  # seconds until a started program's shim has spoken; 0.05 on an i
 
 class ProcessHost(ProcessReader):
     """Run the processes of one cluster on this machine."""
+
+    secrets: Secrets = NoSecrets()
+    """Whom to ask for the values that are delivered."""
 
     @functools.cached_property
     def _keeping(self) -> Keeping:
@@ -85,6 +90,7 @@ class ProcessHost(ProcessReader):
         with self._supervisor.writing():
             self._supervisor.drop(name)
         self._forget_run(name)
+        delivered.forget_one(self._layout, name)
         remove_tree(self._layout.files(name))
 
     @translated
@@ -149,6 +155,7 @@ class ProcessHost(ProcessReader):
         if not self._layout.state.exists():
             return
         self._supervisor.remove_socket()
+        delivered.forget(self._layout)
         if full:
             self._keeping.forget()
             return
@@ -160,14 +167,29 @@ class ProcessHost(ProcessReader):
         """End what runs under this name and start it as `asked`."""
         name = asked["name"]
         self._claim()
-        self._end(read_json(self._layout.manifest(name)) or asked)
+        before: Manifest | None = read_json(self._layout.manifest(name))
+        values = self._values(name, asked, before)  # all that can be missing, before anything ends
+        self._end(before or asked)
         with self._supervisor.writing():
             self._forget_run(name)
             self._write_files(name, asked["spec"]["files"])
+            delivered.deliver(self._layout, name, values)
             write_json(self._layout.manifest(name), asked)
             self._supervisor.configure()
             self._supervisor.put(name)
         self._await_begin(name)
+
+    def _values(self, name: str, asked: Manifest, before: Manifest | None) -> dict[str, str]:
+        """What is to be delivered. What is there stays when it is the same, and is remembered when
+        it is not: the one before may be put back."""
+        had = before["spec"].get("digests") or {} if before else {}
+        values = {}
+        for secret, digest in had.items():
+            if (text := delivered.read(self._layout, name, secret)) is not None:
+                self.secrets.remember(secret, digest, text)
+        for secret, digest in (asked["spec"].get("digests") or {}).items():
+            values[secret] = self.secrets.text(secret, digest)
+        return values
 
     def _end(self, asked: Manifest) -> None:
         self._supervisor.stop([asked["name"]], asked["spec"]["stop"]["timeout"])

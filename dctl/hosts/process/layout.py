@@ -24,6 +24,11 @@ def data_dir(cluster: str, name: str) -> Path:
     return Layout(state_dir(cluster)).data(name)
 
 
+def delivered_file(cluster: str, name: str, secret: str) -> Path:
+    """Where an instance reads a secret of the spec."""
+    return Layout(state_dir(cluster)).delivered_to(name, secret)
+
+
 def secret_file(cluster: str, name: str) -> Path:
     """A secret that dctl made for the cluster itself."""
     return Layout(state_dir(cluster)).secret(name)
@@ -38,6 +43,7 @@ class Layout(StateFolder):
         self.manifests = state / "manifests"
         self.run = state / "run"
         self.logs = state / "logs"
+        self.delivered = state / "delivered"  # secrets; a link to where they are in memory
         self.socket = self.run / "socket"  # a file that holds the socket's path
         self.pid_file = self.run / ".supervisord.pid"
         self.guard = self.run / ".supervisord.lock"
@@ -58,6 +64,9 @@ class Layout(StateFolder):
 
     def data(self, name: str) -> Path:
         return self.state / "data" / name
+
+    def delivered_to(self, name: str, secret: str) -> Path:
+        return self.delivered / name / secret
 
     def log(self, name: str) -> Path:
         return self.logs / f"{name}.log"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dctl.errors import NotFoundError
 from dctl.hosts import ports
 from dctl.hosts.base import Check, Endpoint, Observed, PortOwner, Probe
-from dctl.hosts.process import logs
+from dctl.hosts.process import delivered, logs
 from dctl.hosts.process.layout import Layout
 from dctl.hosts.process.observed import observed
 from dctl.hosts.process.supervisor import Supervisor
@@ -33,14 +34,16 @@ class ProcessReader:
         # After supervisor's word, so that what a restart changes in between is seen.
         asked = self._supervisor.manifests()
         return [
-            observed(
-                name,
-                asked.get(name),
-                read_json(self._layout.running(name)),
-                read_json(self._layout.ended(name)),
-                infos.get(name),
-                host=self.name,
-                owner=self._cluster,
+            self._with_delivered(
+                observed(
+                    name,
+                    asked.get(name),
+                    read_json(self._layout.running(name)),
+                    read_json(self._layout.ended(name)),
+                    infos.get(name),
+                    host=self.name,
+                    owner=self._cluster,
+                )
             )
             for name in sorted(asked.keys() | infos.keys())
         ]
@@ -58,6 +61,18 @@ class ProcessReader:
         from dctl.hosts import checks  # here, for a plan probes nothing
 
         return checks.probe(check)
+
+    def _with_delivered(self, seen: Observed) -> Observed:
+        """A secret that is no longer there counts as not given: memory does not outlive a start
+        of the machine."""
+        if seen.spec is None or not (digests := seen.spec.get("digests")):
+            return seen
+        left = {
+            secret: digest
+            for secret, digest in digests.items()
+            if delivered.there(self._layout, seen.name, secret)
+        }
+        return dataclasses.replace(seen, spec={**seen.spec, "digests": left})
 
     def logs(self, name: str, *, lines: int, follow: bool = False) -> Iterator[str]:
         path = self._layout.log(name)

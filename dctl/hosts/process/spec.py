@@ -22,9 +22,11 @@ class ProcessSpec:
     """A program and how it is kept running.
 
     `files` are written with mode 0600 into `instance_dir` (relative path -> content). `source` is a
-    digest of the program's own code: only compared. `backoff` is the shortest and the longest wait
+    digest of the program's own code: only compared. `digests` are the secrets that it is given by
+    name, and a keyed digest of the value of each. `backoff` is the shortest and the longest wait
     (seconds) before it is started again; after `stop_timeout` seconds a stop becomes SIGKILL.
     `ports` are wishes, "host:port" with 0 for any; what was picked is in `Resource.ports`.
+    `memory` (bytes) and `cpus` are the most that it may use, where the host can see to that.
     """
 
     argv: tuple[str, ...]
@@ -37,6 +39,9 @@ class ProcessSpec:
     stop_signal: str = "TERM"
     stop_timeout: float = 10.0
     ports: Mapping[str, str] = field(default_factory=dict)
+    memory: int | None = None
+    cpus: float | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.argv:
@@ -65,12 +70,16 @@ class ProcessSpec:
             },
             "stop": {"signal": self.stop_signal, "timeout": float(self.stop_timeout)},
             "ports": dict(self.ports),
+            "memory": self.memory,
+            "cpus": self.cpus,
+            "digests": dict(self.digests),
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Json]) -> ProcessSpec:
         """The inverse of `to_json`; only the command is required."""
         restart, stop = value.get("restart") or {}, value.get("stop") or {}
+        cpus = value.get("cpus")
         return cls(
             argv=tuple(value.get("argv") or ()),
             env=value.get("env") or {},
@@ -82,4 +91,7 @@ class ProcessSpec:
             stop_signal=stop.get("signal", "TERM"),
             stop_timeout=float(stop.get("timeout", 10.0)),
             ports=value.get("ports") or {},
+            memory=value.get("memory"),
+            cpus=None if cpus is None else float(cpus),
+            digests=value.get("digests") or {},
         )

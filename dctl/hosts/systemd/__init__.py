@@ -3,6 +3,7 @@
 layout.py    where everything of a cluster stands there
 unit.py      a process as a unit, and what somebody edited in one
 agent.py     the program that answers there: one round trip a question; it is sent as text
+there/       parts of that program
 ask.py       ask it; beside.py: the program that runs a command beside an instance
 observed.py  what it told, judged
 reader.py    look: SystemdReader

@@ -1,35 +1,35 @@
 """Runs on the machine: everything that dctl asks of one in a single round trip.
 
-It is sent as text and needs Python 3.9's standard library only. Its arguments are a verb and the
-cluster's layout; what the verb needs comes as JSON, as a third argument or through standard input,
-and the answer is JSON, too.
+It is sent as text, with what it imports from there/, and needs Python 3.9's standard library only.
+Its arguments are a verb (a function here) and the cluster's layout; what the verb needs comes as
+JSON, as a third argument or through standard input, and the answer is JSON, too.
 """
 
 import contextlib
-import fcntl
 import glob
 import json
 import os
 import pwd
-import random
-import re
 import secrets
-import select
 import shutil
-import socket
 import subprocess
 import sys
 import time
 from typing import Any
 
-_SHOWN = "Id,ActiveState,NRestarts,MainPID,ExecMainStartTimestampMonotonic,NeedDaemonReload"
+from dctl.hosts.systemd.there.files import listed, read, read_json, unlink, write
+from dctl.hosts.systemd.there.lock import break_lock, holder, lock  # noqa: F401 (verbs)
+from dctl.hosts.systemd.there.ports import free_port, port_owner, probe  # noqa: F401 (verbs)
+
+_SHOWN = (
+    "Id,ActiveState,NRestarts,MainPID,ExecMainStartTimestampMonotonic,NeedDaemonReload,"
+    "DropInPaths,MemoryMax,CPUQuotaPerSecUSec"
+)
 # systemd's "a stop job was begun", by its message id.
 _STOP_JOB = "de5b426a63be47a7b6ac3eaac82e2f6f"
 _LARGEST_FILE = 65536  # of a changed file, what is told
 _LARGEST_JOURNAL = 1 << 20  # bytes; when there is more, the older half goes
 _RELEASES = 10
-_TTL = 60.0  # seconds without a sign of life after which a lock is free
-_PORTS = (20000, 31999)  # below what systems give to outgoing connections
 
 
 # Looking
@@ -127,80 +127,6 @@ def started(said: Any) -> Any:
     return time.time() - time.monotonic() + micro / 1e6 if micro else 0.0
 
 
-def port_owner(at: Any, asked: Any) -> Any:
-    if can_listen(asked["host"], asked["port"]):
-        return None
-    done = subprocess.run(
-        ["ss", "-Hltnp", "sport = :{}".format(asked["port"])], stdout=subprocess.PIPE, text=True
-    )
-    found = re.search(r'\("([^"]+)",pid=(\d+)', done.stdout)
-    return [int(found[2]), found[1]] if found else [0, "a process that cannot be seen"]
-
-
-def free_port(at: Any, asked: Any) -> Any:
-    for _ in range(200):
-        port = random.randint(*_PORTS)
-        if can_listen(asked["host"], port):
-            return port
-    return 0
-
-
-def can_listen(host: Any, port: Any) -> Any:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-            probe.listen(1)
-        except OSError as error:
-            return error.errno != 98
-    return True
-
-
-def probe(at: Any, asked: Any) -> Any:
-    """Why it is not well; "" when it is."""
-    timeout = asked["seconds"]
-    if asked["type"] == "tcp":
-        host, _, port = asked["target"].rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout).close()
-        except TimeoutError:
-            return "{} did not answer within {:g}s".format(asked["target"], timeout)
-        except OSError as error:
-            if isinstance(error, ConnectionRefusedError):
-                return "{} refused the connection".format(asked["target"])
-            return "{}: {}".format(asked["target"], error.strerror or error)
-        return ""
-    command = " ".join(asked["argv"])
-    options = {} if os.geteuid() else {"user": at["user"], "group": at["user"], "extra_groups": []}
-    try:
-        done = subprocess.run(
-            asked["argv"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, errors="replace", timeout=timeout, **options,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return f"{command} did not end within {timeout:g}s"
-    except (OSError, KeyError) as error:
-        return f"{command} cannot be run: {error}"
-    lines = done.stdout.strip().splitlines()
-    last = ": " + lines[-1] if lines else ""
-    return f"{command} ended with exit status {done.returncode}{last}" if done.returncode else ""
-
-
-def holder(at: Any, asked: Any) -> Any:
-    try:
-        descriptor = os.open(at["var"] + "/lock", os.O_RDONLY)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return said(descriptor)
-    finally:
-        os.close(descriptor)
-    return None
-
-
 def journal(at: Any, asked: Any) -> Any:
     return read(at["var"] + "/journal.jsonl") or ""
 
@@ -212,6 +138,12 @@ def releases(at: Any, asked: Any) -> Any:
 
 def secret(at: Any, asked: Any) -> Any:
     return read(at["var"] + "/secrets/" + asked["name"]) or ""
+
+
+def given(at: Any, asked: Any) -> Any:
+    """The secrets that an instance was given."""
+    folder = at["etc"] + "/" + asked["name"] + "/secrets"
+    return {name: read(folder + "/" + name) for name in listed(folder) if name[0] != "."}
 
 
 # Changing
@@ -331,79 +263,6 @@ def keep_release(at: Any, asked: Any) -> Any:
     return True
 
 
-def break_lock(at: Any, asked: Any) -> Any:
-    try:
-        descriptor = os.open(at["var"] + "/lock", os.O_RDONLY)
-    except FileNotFoundError:
-        return True
-    evict(at, descriptor)
-    os.close(descriptor)
-    return True
-
-
-def lock(at: Any, asked: Any) -> Any:
-    """Hold the cluster's lock while lines come in; each is answered with "ok", or "lost"."""
-    path = at["var"] + "/lock"
-    os.makedirs(at["var"], exist_ok=True)
-    descriptor = take(at, path)
-    if isinstance(descriptor, dict):
-        return {"held": descriptor}
-    note = {**asked, "since": time.time()}
-    beat(descriptor, note)
-    print(json.dumps({"held": None}), flush=True)
-    while select.select([0], [], [], _TTL)[0] and os.read(0, 4096):
-        if not is_still(path, descriptor):
-            print(json.dumps("lost"), flush=True)
-            sys.exit()
-        beat(descriptor, note)
-        print(json.dumps("ok"), flush=True)
-    os.ftruncate(descriptor, 0)
-    sys.exit()
-
-
-def take(at: Any, path: Any) -> Any:
-    deadline = time.monotonic() + 0.2
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            held = said(descriptor)
-            late = held["silent"] > _TTL
-            if late:
-                evict(at, descriptor)
-            os.close(descriptor)
-            if not late and time.monotonic() > deadline:
-                return held
-            time.sleep(0.01)
-            continue
-        if is_still(path, descriptor):
-            return descriptor
-        os.close(descriptor)
-
-
-def evict(at: Any, descriptor: Any) -> Any:
-    guard = os.open(at["var"] + "/lock.guard", os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(guard, fcntl.LOCK_EX)
-    if is_still(at["var"] + "/lock", descriptor):
-        os.unlink(at["var"] + "/lock")
-    os.close(guard)
-
-
-def beat(descriptor: Any, note: Any) -> Any:
-    text = json.dumps({**note, "beat": time.monotonic()})
-    os.pwrite(descriptor, text.ljust(512).encode(), 0)
-
-
-def said(descriptor: Any) -> Any:
-    try:
-        held = json.loads(os.pread(descriptor, 512, 0))
-        held["silent"] = max(time.monotonic() - held["beat"], 0.0)
-        return held
-    except (ValueError, KeyError, TypeError):
-        return {"holder": "another dctl", "pid": 0, "since": time.time(), "silent": 0.0}
-
-
 # Small things
 
 
@@ -427,58 +286,6 @@ def release_files(at: Any) -> Any:
     return sorted(glob.glob(at["var"] + "/releases/[0-9]*.json"))
 
 
-def listed(folder: Any) -> Any:
-    try:
-        return os.listdir(folder)
-    except FileNotFoundError:
-        return []
-
-
-def read(path: Any) -> Any:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def read_json(path: Any) -> Any:
-    try:
-        return json.loads(read(path) or "null")
-    except ValueError:
-        return None
-
-
-def write(path: Any, text: Any, mode: int = 0o600, gid: int = -1) -> Any:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    draft = path + ".draft-new"
-    unlink(draft)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        os.fchown(file.fileno(), -1, gid)
-        os.fchmod(file.fileno(), mode)
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
-
-
-def unlink(path: Any) -> Any:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-
-
-def is_still(path: Any, descriptor: Any) -> Any:
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-
-
 def main(verb: str, layout: str, given: str = "") -> None:
     text = given or sys.stdin.read()
     print(json.dumps(globals()[verb](json.loads(layout), json.loads(text))), flush=True)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[2:])

@@ -22,10 +22,30 @@ _START = (
     "exec(b)"
 )
 
+_PARTS = ("there/files.py", "there/lock.py", "there/ports.py", "agent.py")
+
 
 @functools.cache
-def _program(name: str) -> str:
-    return Path(__file__).with_name(name).read_text("utf-8")
+def agent_program() -> str:
+    """The agent with its parts as one text: each becomes the module that the others import."""
+    here = Path(__file__).parent
+    package = __name__.rpartition(".")[0]
+    parts = {
+        f"{package}.{part[: -len('.py')].replace('/', '.')}": (here / part).read_text("utf-8")
+        for part in _PARTS
+    }
+    return f"""\
+import sys, types
+for name, text in {parts!r}.items():
+    module = sys.modules[name] = types.ModuleType(name)
+    exec(compile(text, name, "exec"), vars(module))
+module.main(*sys.argv[2:])
+"""
+
+
+@functools.cache
+def _beside_program() -> str:
+    return Path(__file__).with_name("beside.py").read_text("utf-8")
 
 
 class Agent:
@@ -46,7 +66,7 @@ class Agent:
         answer = self.fleet.run(
             self.host,
             shlex.join(self._line(verb)),
-            stdin=_program("agent.py") + json.dumps(dict(given or {})),
+            stdin=agent_program() + json.dumps(dict(given or {})),
             timeout=timeout,
             what=what or verb.replace("_", " "),
         )
@@ -72,7 +92,7 @@ class Agent:
         )
         assert child.stdin is not None
         try:
-            child.stdin.write(_program("agent.py"))
+            child.stdin.write(agent_program())
             child.stdin.flush()
         except OSError:
             pass  # it has ended, and says why
@@ -81,7 +101,7 @@ class Agent:
     def beside(self, instance: str, argv: Sequence[str], *, terminal: bool) -> list[str]:
         """The command line that runs a command beside an instance."""
         at = self.layout
-        line = ["python3", "-c", _program("beside.py")]
+        line = ["python3", "-c", _beside_program()]
         line += [at.asked(instance), at.user, at.data(instance), *argv]
         command = self.sudo + shlex.join(line)
         return self.fleet.tunnel(self.host).command(command, terminal=terminal)
@@ -91,6 +111,6 @@ class Agent:
         return "" if self.fleet.way(self.host).user == "root" else "sudo -n -H -- "
 
     def _line(self, verb: str) -> list[str]:
-        size = len(_program("agent.py").encode())
+        size = len(agent_program().encode())
         layout = json.dumps(self.layout.to_json())
         return ["python3", "-c", _START, str(size), verb, layout]

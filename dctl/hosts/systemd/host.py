@@ -16,11 +16,13 @@ from typing import Any
 
 from dctl.errors import DctlError, ForeignError, NotFoundError
 from dctl.hosts.attached import run_attached
-from dctl.hosts.base import Holder, Json, Lease, Observed, Resource, State
+from dctl.hosts.base import Holder, Json, Lease, Observed, Resource, Secrets, State
 from dctl.hosts.order import waves
+from dctl.hosts.passive import NoSecrets
 from dctl.hosts.process.spec import ProcessSpec
 from dctl.hosts.ssh.fleet import Step
 from dctl.hosts.systemd.keeping import MachineKeeping
+from dctl.hosts.systemd.observed import edited
 from dctl.hosts.systemd.reader import SystemdReader
 from dctl.hosts.systemd.unit import env_text, unit_text
 
@@ -29,6 +31,9 @@ _PATIENCE = 60.0  # seconds, beside what the thing itself may take to end
 
 class SystemdHost(SystemdReader):
     """Run the processes of one cluster on one machine."""
+
+    secrets: Secrets = NoSecrets()
+    """Whom to ask for the values that are delivered."""
 
     @functools.cached_property
     def _keeping(self) -> MachineKeeping:
@@ -52,13 +57,24 @@ class SystemdHost(SystemdReader):
                 f"{self._layout.unit(resource.name)} on {self.name} was not made by dctl",
                 hint="dctl touches only what it made: remove it, or name the cluster differently",
             )
+        values = self._values(resource.name, spec, before)
         self.prepare()
         self._fleet.operate(
             self.name,
-            self._steps(resource, spec),
+            self._steps(resource, spec, values, edited(before)),
             what=f"{resource.name}: ensure",
             timeout=_PATIENCE + self._grace(before) + spec.stop_timeout,
         )
+
+    def _values(self, name: str, spec: ProcessSpec, before: Observed | None) -> dict[str, str]:
+        """What is to be delivered. What was is remembered: the one before may be put back."""
+        had: Mapping[str, str] = (before.spec or {}).get("digests") or {} if before else {}
+        if had:
+            there = self._agent.ask("given", {"name": name})
+            for secret, digest in had.items():
+                if secret in there:
+                    self.secrets.remember(secret, digest, there[secret])
+        return {secret: self.secrets.text(secret, d) for secret, d in spec.digests.items()}
 
     def prepare(self) -> None:
         """The cluster's user and folders; once for each host at hand."""
@@ -198,7 +214,13 @@ class SystemdHost(SystemdReader):
             folder(f"{at.var}/data", "755"),
         ]
 
-    def _steps(self, resource: Resource, spec: ProcessSpec) -> list[Step]:
+    def _steps(
+        self,
+        resource: Resource,
+        spec: ProcessSpec,
+        values: Mapping[str, str],
+        edits: Mapping[str, Json],
+    ) -> list[Step]:
         at, name, user = self._layout, resource.name, self._layout.user
         manifest = {
             "name": name,
@@ -213,6 +235,10 @@ class SystemdHost(SystemdReader):
             {"path": at.asked(name), "content": json.dumps(manifest, sort_keys=True)},
             {"path": at.env(name), "content": env_text(spec.env)},
             *(
+                {"path": f"{at.secrets(name)}/{secret}", "content": text}
+                for secret, text in values.items()
+            ),
+            *(
                 {"path": f"{at.files(name)}/{path}", "content": text, "mode": "640", "group": user}
                 for path, text in spec.files.items()
             ),
@@ -224,11 +250,19 @@ class SystemdHost(SystemdReader):
         }
         data = {"path": at.data(name), "mode": "700", "user": user, "group": user}
         service = {"service": at.unit(name), "running": True, "restarted": True, "enabled": True}
+        revert = Step("revert", "server.shell", {"commands": [f"systemctl revert {at.unit(name)}"]})
+        reload = Step(
+            "reload",
+            "systemd.daemon_reload",
+            after=() if "loaded" in edits else ("unit", "revert"),
+        )
         return [
             Step("data", "files.directory", data),
             Step("files", "written", {"wanted": files}),
             Step("sweep", "swept", {"folder": at.files(name), "kept": sorted(spec.files)}),
+            Step("sweep secrets", "swept", {"folder": at.secrets(name), "kept": sorted(values)}),
             Step("unit", "written", {"wanted": [unit]}),
-            Step("reload", "systemd.daemon_reload", after=("unit",)),
+            *([revert] if "drop-ins" in edits else []),
+            reload,
             Step("service", "systemd.service", service),
         ]

@@ -76,6 +76,14 @@ class Layout:
         """The folder of what an instance keeps."""
         return f"{self.var}/data/{instance}"
 
+    def secrets(self, instance: str) -> str:
+        """The folder of an instance's secrets as root keeps them; systemd hands them on."""
+        return f"{self.etc}/{instance}/secrets"
+
+    def credential(self, instance: str, secret: str) -> str:
+        """The same as the instance reads it: in memory, while it runs."""
+        return f"/run/credentials/{self.unit(instance)}/{secret}"
+
     def secret(self, name: str) -> str:
         return f"{self.var}/secrets/{name}"
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from dctl.hosts.base import Endpoint, Json, Kind, Observed, State
 from dctl.hosts.systemd.layout import Layout
-from dctl.hosts.systemd.unit import edits, env_of, env_text, owner, unit_text
+from dctl.hosts.systemd.unit import edits, env_of, env_text, limits_of, owner, unit_text
+
+_CPU_STEP = 1e-4  # finer than systemd keeps a quota
 
 
 def observed(layout: Layout, told: Mapping[str, Any], *, host: str) -> Observed | None:
@@ -56,9 +58,26 @@ def _spec(layout: Layout, told: Mapping[str, Any], described: Mapping[str, Any])
         unit = {"file": "is gone"}
     else:
         unit = dict(edits(told["unit"], unit_text(layout, told["name"], asked)))
-        if told["show"].get("NeedDaemonReload") == "yes":
+        shown = told["show"]
+        if added := drop_ins(shown, layout.unit(told["name"])):
+            unit["drop-ins"] = added
+        elif shown.get("NeedDaemonReload") == "yes":
             unit["loaded"] = "older than its file"
+        spec["memory"], cpus = limits_of(shown)
+        if spec.get("cpus") is None or cpus is None or abs(cpus - spec["cpus"]) > _CPU_STEP:
+            spec["cpus"] = cpus
     return {**spec, "unit": unit} if unit else spec
+
+
+def drop_ins(shown: Mapping[str, str], unit: str) -> list[str]:
+    """What somebody laid over this one unit. What is meant for many units is the machine's."""
+    return [path for path in shown.get("DropInPaths", "").split() if f"/{unit}.d/" in path]
+
+
+def edited(seen: Observed | None) -> Mapping[str, Json]:
+    """What somebody changed of a unit: what `observed` adds to a spec as "unit"."""
+    found: Mapping[str, Json] = (seen.spec or {}).get("unit", {}) if seen else {}
+    return found
 
 
 def _state(told: Mapping[str, Any]) -> State:

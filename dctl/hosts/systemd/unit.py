@@ -12,6 +12,8 @@ from dctl.hosts.systemd.layout import Layout
 _RESTART = {"always": "always", "on-failure": "on-failure", "never": "no"}
 # From the shortest wait to the longest in this many steps, where systemd can (254).
 _STEPS = 5
+# How systemd writes spans of time.
+_SECONDS = {"h": 3600.0, "min": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
 _HARDENING = """\
 NoNewPrivileges=yes
 ProtectSystem=strict
@@ -34,6 +36,10 @@ def unit_text(layout: Layout, instance: str, manifest: Mapping[str, Json]) -> st
     spec = ProcessSpec.from_json(manifest["spec"])
     data = layout.data(instance)
     low = any(0 < port < 1024 for _, port in manifest["ports"].values())
+    credentials = "".join(
+        f"LoadCredential={name}:{layout.secrets(instance)}/{name}\n"
+        for name in sorted(spec.digests)
+    )
     bounding = "CAP_NET_BIND_SERVICE" if low else ""
     return f"""\
 # Made by dctl, which shows what is changed here as drift.
@@ -53,6 +59,7 @@ User={layout.user}
 Group={layout.user}
 WorkingDirectory={_plain(spec.cwd or data)}
 EnvironmentFile={layout.env(instance)}
+{credentials}\
 ExecStartPre=+/usr/bin/install -m 600 {layout.asked(instance)} {layout.running(instance)}
 ExecStart=:{" ".join(map(quoted, spec.argv))}
 ExecStopPost=+/bin/sh -c 'echo "$$EXIT_CODE $$EXIT_STATUS" > {layout.ended(instance)}'
@@ -63,13 +70,29 @@ RestartMaxDelaySec={spec.backoff[1]:g}
 KillSignal=SIG{spec.stop_signal}
 TimeoutStopSec={spec.stop_timeout:g}
 LimitNOFILE=65536
-ReadWritePaths={data}
+{_limits(spec)}ReadWritePaths={data}
 CapabilityBoundingSet={bounding}
 AmbientCapabilities={bounding}
 {_HARDENING}
 [Install]
 WantedBy=multi-user.target
 """
+
+
+def _limits(spec: ProcessSpec) -> str:
+    memory = "" if spec.memory is None else f"MemoryMax={spec.memory}\n"
+    return memory + ("" if spec.cpus is None else f"CPUQuota={spec.cpus * 100:g}%\n")
+
+
+def limits_of(shown: Mapping[str, str]) -> tuple[int | None, float | None]:
+    """The memory (bytes) and the CPUs that systemd allows a unit; None for no limit."""
+    memory = shown.get("MemoryMax", "infinity")
+    quota = shown.get("CPUQuotaPerSecUSec", "infinity")
+    seconds = sum(
+        float(number) * _SECONDS[unit]
+        for number, unit in re.findall(r"([\d.]+)(min|ms|us|h|s)", quota)
+    )
+    return int(memory) if memory.isdecimal() else None, round(seconds, 6) or None
 
 
 def env_text(env: Mapping[str, str]) -> str:

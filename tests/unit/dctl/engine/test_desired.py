@@ -38,6 +38,7 @@ def build(tmp_path: Path) -> Build:
             ports=PortBook([], lambda host, address: next(free)),
             files_of=lambda name: Path("/state/processes") / name,
             data_of=lambda name: Path("/state/data") / name,
+            secret_of=lambda name, secret: Path("/state/delivered") / name / secret,
             nonce_file=Path("/state/nonce"),
         )
         resources = desired(Ground(cluster, tmp_path, {"local": site}))

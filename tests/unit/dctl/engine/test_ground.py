@@ -12,6 +12,7 @@ from dctl.engine.ports import PortBook
 from dctl.engine.runtimes.base import Settled
 from dctl.engine.unsupported import unsupported
 from dctl.hosts.base import Resource
+from dctl.hosts.passive import NoSecrets
 from dctl.spec import load
 
 HEAD = "apiVersion: draft/v1\nkind: Cluster\nname: shop\n"
@@ -51,9 +52,10 @@ def build(tmp_path: Path) -> Build:
                 variables=settled.variables,
                 files_of=lambda name: Path("/files") / name,
                 data_of=lambda name: Path("/data") / name,
+                secret_of=lambda name, secret: Path("/delivered") / name / secret,
             )
             for host in loaded.cluster.hosts
-            for settled in [Settled.of(loaded, host)]
+            for settled in [Settled.of(loaded, host, NoSecrets())]
         }
         resources = desired(Ground(loaded.cluster, tmp_path, sites))
         return {resource.name: resource for resource in resources}

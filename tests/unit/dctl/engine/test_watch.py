@@ -30,7 +30,7 @@ from dctl.hosts.fake import FakeHost
 
 
 def part(name: str, *needs: str, argv: str = "a") -> Resource:
-    check = Check("tcp", name, start=0.05, interval=0.01, retries=1)
+    check = Check("tcp", name, start=10, interval=0.01, retries=1)
     service = name.rpartition("-")[0]
     return Resource(
         Kind.PROCESS, name, "local", service, {"argv": [argv]}, needs=tuple(map(Need, needs)),

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +16,9 @@ from hypothesis import strategies as st
 from dctl.hosts.base import State, spec_digest
 from dctl.hosts.process import ProcessSpec
 from dctl.hosts.systemd import Layout
+from dctl.hosts.systemd.ask import agent_program
 from dctl.hosts.systemd.observed import observed
-from dctl.hosts.systemd.unit import edits, env_of, env_text, owner, quoted, unit_text
+from dctl.hosts.systemd.unit import edits, env_of, env_text, limits_of, owner, quoted, unit_text
 
 AT = Layout("shop")
 
@@ -137,3 +143,41 @@ def test_a_users_name_is_never_too_long_and_differs_for_long_clusters() -> None:
     users = {Layout("c" * 49 + end).user for end in "ab"}
     assert len(users) == 2
     assert all(len(user) <= 32 for user in users)
+
+
+@pytest.mark.parametrize(
+    ("memory", "quota", "found"),
+    [
+        ("infinity", "infinity", (None, None)),
+        ("134217728", "1.500000s", (134217728, 1.5)),
+        ("1", "250ms", (1, 0.25)),
+        ("1", "2s 500ms", (1, 2.5)),
+        ("1", "1min 4s", (1, 64.0)),
+        ("1", "3.333ms", (1, 0.003333)),
+    ],
+)
+def test_limits_are_read_as_systemd_writes_them(
+    memory: str, quota: str, found: tuple[int | None, float | None]
+) -> None:
+    assert limits_of({"MemoryMax": memory, "CPUQuotaPerSecUSec": quota}) == found
+
+
+def test_a_quota_that_systemd_has_rounded_is_no_drift() -> None:
+    shown = {"ActiveState": "active", "CPUQuotaPerSecUSec": "333.333ms"}
+    asked = manifest(cpus=1 / 3)
+    seen = observed(AT, told(asked=asked, show=shown), host="h")
+    assert seen is not None
+    assert seen.spec == asked["spec"]
+
+
+def test_the_agent_answers_without_anything_of_ours_on_the_machine(tmp_path: Path) -> None:
+    layout = json.dumps({**AT.to_json(), "var": str(tmp_path)})
+    line = [sys.executable, "-I", "-S", "-c", agent_program(), "0", "journal", layout, "{}"]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path)
+    assert (done.stdout, done.stderr) == ('""\n', "")
+
+
+def test_programs_for_machines_are_python_3_9() -> None:
+    folder = Path(sys.modules["dctl.hosts.systemd"].__path__[0])
+    for file in (folder / "agent.py", folder / "beside.py", *folder.glob("there/*.py")):
+        ast.parse(file.read_text(), feature_version=(3, 9))
