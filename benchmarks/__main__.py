@@ -24,10 +24,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import psutil
+from _pytest.outcomes import Skipped
 
+from tests.support.base_image import base_image
 from tests.support.clusters import Cluster
+from tests.support.docker import image
 
 _IDLE = 20.0  # seconds over which idle CPU is counted
 _SERVICES = ("blueprint-1", "catalyst-1", "fuse-1")
@@ -53,7 +57,31 @@ def main() -> None:
             figures = measure(cluster, runs)
         finally:
             cluster.close()
+    figures += in_containers(runs)
     print(report(figures, runs))
+
+
+def in_containers(runs: int) -> list[Figure]:
+    """A plan of containers; nothing where there is no engine, which one line says."""
+    with tempfile.TemporaryDirectory(prefix="draft-bench-") as folder:
+        try:
+            filler, base = image(), base_image()
+        except Skipped as error:
+            print(f"left out: {error}", file=sys.stderr)
+            return []
+        cluster = Cluster(Path(folder), name="bench-docker")
+        cluster.extra = f"runtime: docker\nimages: {{base: {base}}}\n"
+        cluster.write(extra=f"  filler: {{image: '{filler}', replicas: 12, grace: 100ms}}\n")
+        try:
+            cluster.dctl("infra", "apply", "-y", timeout=600)
+            resources = len(cluster.json("infra", "plan")["steps"])
+            plan = [sys.executable, "-m", "dctl", "infra", "plan"]
+            spent = median(runs, lambda: cpu_of(plan, cwd=cluster.folder, env=cluster.env))
+            took = median(runs, lambda: wall(lambda: cluster.dctl("infra", "plan")))
+        finally:
+            cluster.close()
+    what = f"infra plan on Docker, no changes, {resources} resources"
+    return [Figure(f"{what}: CPU", spent, "s"), Figure(f"{what}: wall", took, "s", 0.5)]
 
 
 def measure(cluster: Cluster, runs: int) -> list[Figure]:
@@ -120,10 +148,10 @@ def wall(call: Callable[[], object]) -> float:
     return time.monotonic() - began
 
 
-def cpu_of(command: list[str]) -> float:
+def cpu_of(command: list[str], **where: Any) -> float:
     """CPU seconds, user and system, of one child."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True, **where)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

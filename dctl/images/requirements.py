@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 
@@ -39,18 +41,26 @@ def _collect(
     if (name, extras) in seen:
         return
     seen.add((name, extras))
-    for line in metadata.requires(name) or ():
-        wanted = Requirement(line)
+    path = tuple(sys.path)
+    for wanted in _installed(name, path)[1]:
         if not _applies(wanted, extras, environment):
             continue
         needed = canonicalize_name(wanted.name)
         try:
-            found[needed] = f"{needed}=={metadata.version(needed)}"
+            found[needed] = f"{needed}=={_installed(needed, path)[0]}"
         except metadata.PackageNotFoundError:
             # Needed there and not here: a marker tells this Python from that one.
             found[needed] = f"{needed}{wanted.specifier}"
             continue
         _collect(needed, frozenset(wanted.extras), environment, found, seen)
+
+
+@functools.cache
+def _installed(name: str, path: tuple[str, ...]) -> tuple[str, tuple[Requirement, ...]]:
+    """Version and needs of what is installed on `path`, which is Python's own and decides what is
+    remembered. Raises PackageNotFoundError."""
+    about = metadata.metadata(name)
+    return about["Version"], tuple(map(Requirement, about.get_all("Requires-Dist") or ()))
 
 
 def _applies(wanted: Requirement, extras: frozenset[str], environment: Mapping[str, str]) -> bool:

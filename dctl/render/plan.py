@@ -9,6 +9,7 @@ from dctl.engine.plan import Plan, Step
 from dctl.engine.verdict import Action, Change
 from dctl.hosts.base import RUNNING_KINDS, machine_of
 from dctl.render.output import paint
+from dctl.spec.units import size_text
 
 _MARK = {
     Action.CREATE: ("+", "green"),
@@ -92,6 +93,9 @@ def _change(change: Change) -> str:
         )
     if isinstance(before, str) and isinstance(after, str) and "\n" in before + after:
         return f"{change.field} {_changed_lines(before, after)}"
+    if change.field == "memory":
+        before, after = (size_text(each) if each else each for each in (before, after))
+        return f"memory {before or '(none)'} -> {after or '(none)'}"
     return f"{change.field} {_value(before)} -> {_value(after)}"
 
 

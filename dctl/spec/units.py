@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them: text to number. Pure, and cheap to import."""
+"""Durations and sizes as people write them, and numbers. Pure, and cheap to import."""
 
 from __future__ import annotations
 
@@ -36,3 +36,9 @@ def parse_size(text: str) -> int:
     if _BARE.fullmatch(text):
         raise ValueError("a size needs a unit: B, K, M, G or T, such as 256M or 2G")
     raise ValueError("must be a size such as 512K, 256M or 2G")
+
+
+def size_text(size: int) -> str:
+    """The shortest of these that is exact: "256M" for 268435456 bytes."""
+    unit = max((u for u in _SIZE if size % _SIZE[u] == 0), key=_SIZE.__getitem__) if size else "B"
+    return f"{size // _SIZE[unit]}{unit}"

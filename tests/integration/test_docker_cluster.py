@@ -83,7 +83,20 @@ def test_a_foreign_edit_is_named_field_by_field(standing: Cluster) -> None:
     step = steps(standing)["echo-1"]
     assert step["action"] == "replace"
     assert step["changes"] == [{"field": "memory", "before": 300 << 20, "after": None}]
-    assert "forces replacement" in standing.dctl("infra", "plan").stdout
+    shown = standing.dctl("infra", "plan").stdout
+    assert "memory 300M -> (none)   # forces replacement" in shown
+
+
+def test_limits_are_those_of_the_spec_in_its_units(standing: Cluster) -> None:
+    standing.write(extra="    resources: {memory: 192M, cpus: 0.5}\n")
+    standing.dctl("infra", "apply", "-y")
+    limits = "{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}} {{.HostConfig.NanoCpus}}"
+    said = docker("inspect", "-f", limits, container(standing, "echo-1"))
+    assert said.split() == [str(192 << 20), str(192 << 20), "500000000"]
+    standing.write(extra="    resources: {memory: 0.25G, cpus: 1}\n")
+    shown = standing.dctl("infra", "plan").stdout
+    assert "memory 192M -> 256M" in shown
+    assert "cpus 0.5 -> 1" in shown
 
 
 def test_only_what_was_changed_in_the_spec_is_replaced(standing: Cluster) -> None:

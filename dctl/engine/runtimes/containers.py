@@ -35,7 +35,6 @@ class Containers:
 
     def readers(self) -> Mapping[str, Reader]:
         from dctl.hosts.docker import DockerReader
-        from dctl.hosts.docker.remote import RemoteDockerReader
         from dctl.hosts.images import ImageReader
 
         root = self._settled.root
@@ -43,12 +42,13 @@ class Containers:
         if self._fleet is None:
             own: Reader = DockerReader(self._name, workspace=root, host=self._host)
         else:
+            from dctl.hosts.docker.remote import RemoteDockerReader
+
             own = RemoteDockerReader(self._name, workspace=root, fleet=self._fleet, host=self._host)
         return {self._host: own, images.name: images}
 
     def hosts(self) -> Mapping[str, Host]:
         from dctl.hosts.docker import DockerHost
-        from dctl.hosts.docker.remote import RemoteDockerHost
         from dctl.hosts.images import ImageHost
 
         root = self._settled.root
@@ -63,6 +63,8 @@ class Containers:
         if self._fleet is None:
             own = DockerHost(self._name, workspace=root, host=self._host)
         else:
+            from dctl.hosts.docker.remote import RemoteDockerHost
+
             own = RemoteDockerHost(self._name, workspace=root, fleet=self._fleet, host=self._host)
         own.secrets = self._settled.secrets
         return {self._host: own, images.name: images}

@@ -50,6 +50,7 @@ def body(
                 "MaximumRetryCount": spec.retries if spec.restart == "on-failure" else 0,
             },
             "Memory": spec.memory or 0,
+            "MemorySwap": spec.memory or 0,  # else as much again could be swapped out
             "NanoCpus": nano(spec.cpus),
             "Mounts": [
                 {"Type": "volume", "Source": volume_name(cluster, instance, short), "Target": path}

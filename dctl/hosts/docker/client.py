@@ -7,8 +7,10 @@ tunnel.
 from __future__ import annotations
 
 import functools
+import importlib
 import io
 import os
+import sys
 import tarfile
 import threading
 import time
@@ -208,8 +210,7 @@ class Engine:
 
     @functools.cached_property
     def _connected(self) -> Any:
-        import docker  # here, for it costs more than all the rest of a plan of processes
-
+        docker = _docker_py()
         if self._tunnel is not None:
             return docker.APIClient(version="auto", base_url=self._tunnel())
         return docker.APIClient(version="auto", **docker.utils.kwargs_from_env())
@@ -263,6 +264,18 @@ class Engine:
         return UnreachableError(
             f"there is no Docker engine on {self._host} at {where}", hint=_NOT_THERE
         )
+
+
+def _docker_py() -> Any:
+    """The library, which costs more than all the rest of a plan of processes; 40 % of that is its
+    own SSH, which only a DOCKER_HOST can ask for."""
+    if os.environ.get("DOCKER_HOST", "").startswith("ssh://") or "paramiko" in sys.modules:
+        return importlib.import_module("docker")
+    sys.modules["paramiko"] = None  # type: ignore[assignment]
+    try:
+        return importlib.import_module("docker")
+    finally:
+        del sys.modules["paramiko"]
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import tarfile
@@ -393,3 +394,22 @@ def test_a_socket_that_is_closed_to_us_says_which_group_opens_it() -> None:
     with pytest.raises(UnreachableError, match="does not let us in") as said:
         Denied("local").containers()
     assert "group docker" in said.value.hint
+
+
+@pytest.mark.parametrize(("engine", "loaded"), [("unix:///nowhere.sock", False), ("ssh://x", True)])
+def test_the_librarys_own_ssh_is_loaded_for_an_engine_that_is_reached_so_alone(
+    engine: str, loaded: bool
+) -> None:
+    look = (
+        "import sys; from dctl.hosts.docker.client import _docker_py; _docker_py();"
+        "import docker.transport;"
+        "print('paramiko' in sys.modules, hasattr(docker.transport, 'SSHHTTPAdapter'))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", look],
+        env={**os.environ, "DOCKER_HOST": engine},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.split() == [str(loaded)] * 2

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dctl.spec.units import parse_duration, parse_size
+from dctl.spec.units import parse_duration, parse_size, size_text
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,12 @@ def test_a_bare_number_is_told_that_a_unit_is_wanted() -> None:
         parse_duration("30")
     with pytest.raises(ValueError, match="needs a unit"):
         parse_size("1024")
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0B"), (1000, "1000B"), (300 << 20, "300M"), (3 << 29, "1536M"), (1 << 40, "1T")],
+)
+def test_a_size_is_told_exactly_in_its_largest_unit(size: int, text: str) -> None:
+    assert size_text(size) == text
+    assert parse_size(text) == size
