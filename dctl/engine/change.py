@@ -6,6 +6,7 @@ any point leaves a trace; the next one plans from what is there and goes on.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from dctl.engine.history import ENDED, Release, next_number
 from dctl.engine.plan import Plan
 from dctl.engine.records import entry, resource_json, who
 from dctl.engine.saved import asked
-from dctl.hosts.base import Host
+from dctl.hosts.base import RUNNING_KINDS, Host
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,9 @@ def change(
             first.record(_begin(intent, number, plan))
         result = carry_out(plan, hosts, on_event=on_event, halt=lambda: lease.lost() or halt())
         release = _release(intent, number, plan, first) if result.ok and intent.keep else None
+        if release:
+            abandoned = _abandoned(first, hosts)
+            result = dataclasses.replace(result, abandoned=abandoned)
         if plan.changed or not result.ok or release:
             if not plan.changed:
                 first.record(_begin(intent, number, plan))
@@ -71,6 +75,15 @@ def _share(secrets: Mapping[str, str], plan: Plan, hosts: Mapping[str, Host], fi
         for name in dict.fromkeys(step.host for step in (plan.steps if text else plan.changed)):
             if hosts[name] is not first:
                 hosts[name].keep_secret(secret, first.secret(secret))
+
+
+def _abandoned(first: Host, hosts: Mapping[str, Host]) -> tuple[str, ...]:
+    """Hosts of the last release that are no longer in the spec: nobody looks at them any more."""
+    kept = first.releases()[-1:]
+    named = {
+        r["host"] for release in kept for r in release["resources"] if r["kind"] in RUNNING_KINDS
+    }
+    return tuple(sorted(named - hosts.keys()))
 
 
 def _begin(intent: Intent, number: int, plan: Plan) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def _outcome(end: Mapping[str, Json] | None, *, running: bool) -> Outcome:
         return "running" if running else "cut off"
     if end.get("interrupted") or end.get("halted"):
         return "interrupted"
-    if end.get("failed"):
+    if end.get("failed") or end.get("silent"):
         return "partly" if end.get("done") else "failed"
     return "ok"
 

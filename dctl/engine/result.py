@@ -46,7 +46,8 @@ class Result:
     """What an apply did. Only steps that changed something are listed as done or not done;
     `restored` are those of them that run again as before, since their service's rollout failed.
     `halted` tells why nothing more was begun, when that was not for a failure; `silent` are the
-    hosts that were left as they are, since they did not answer when it was planned, and why."""
+    hosts that were left as they are, since they did not answer when it was planned, and why;
+    `abandoned` are those that were hosts of the cluster before, and are no longer."""
 
     done: tuple[Step, ...]
     failures: tuple[Failure, ...]
@@ -55,6 +56,7 @@ class Result:
     interrupted: bool = False
     halted: str = ""
     silent: Mapping[str, str] = field(default_factory=dict)
+    abandoned: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:

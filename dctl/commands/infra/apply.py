@@ -132,6 +132,12 @@ def carry_out(
             _what_failed(result),
             hint="mend it, then: dctl infra apply; or back to what was good: dctl infra rollback",
         )
+    for host in result.abandoned:
+        click.echo(
+            f"warning: {host} is no longer a host of {cluster.source}: what runs there is left as"
+            " it is; to end it, put the host back with nothing placed on it, and apply",
+            err=True,
+        )
     left = cluster.compare(asked(made))
     if left.changed:
         raise DctlError(

@@ -45,6 +45,7 @@ def test_a_change_is_told_with_its_counts_its_end_and_how_long_it_took() -> None
         ({}, "ok"),
         ({"failed": {"a-1": "x"}}, "failed"),
         ({"failed": {"a-1": "x"}, "done": ["b-1"]}, "partly"),
+        ({"silent": {"edge-1": "frozen"}, "done": ["b-1"]}, "partly"),
         ({"interrupted": True, "done": ["b-1"]}, "interrupted"),
         ({"halted": "its lock was taken away"}, "interrupted"),
     ],

@@ -1,0 +1,49 @@
+"""One change of a cluster of several hosts, and what is kept of it."""
+
+import dataclasses
+
+from dctl.engine.change import Intent, change
+from dctl.engine.plan import make_plan
+from dctl.engine.result import Result
+from dctl.engine.sight import look
+from dctl.hosts.base import Kind, Resource
+from dctl.hosts.fake import FakeHost
+
+
+def asked(name: str, host: str) -> Resource:
+    return Resource(Kind.PROCESS, name, host, name.rpartition("-")[0], {"argv": [name]})
+
+
+def apply(hosts: dict[str, FakeHost], *resources: Resource, **intent: object) -> Result:
+    """With the first of `hosts` as the one that keeps the books."""
+    sight = look({name: [host] for name, host in hosts.items()})
+    first = next(iter(hosts.values()))
+    plan = make_plan("shop", resources, sight)
+    meant = dataclasses.replace(Intent("apply"), **intent)  # type: ignore[arg-type]
+    return change(meant, hosts, first, lambda: plan)
+
+
+def fleet(*names: str) -> dict[str, FakeHost]:
+    return {name: FakeHost("shop", name) for name in names}
+
+
+def test_a_secret_that_the_first_host_makes_is_the_secret_of_every_host_that_is_changed() -> None:
+    hosts = fleet("core-1", "core-2", "idle-1")
+    apply(hosts, asked("a-1", "core-1"), asked("b-1", "core-2"), secrets={"nonce": ""})
+    assert hosts["core-2"].secrets == hosts["core-1"].secrets != {}
+    assert hosts["idle-1"].secrets == {}
+
+
+def test_the_books_are_with_the_first_host_alone() -> None:
+    hosts = fleet("core-1", "core-2")
+    apply(hosts, asked("b-1", "core-2"))
+    assert len(hosts["core-1"].releases()) == 1
+    assert hosts["core-2"].journal() == hosts["core-2"].releases() == []
+
+
+def test_a_host_that_leaves_the_spec_with_things_on_it_is_named() -> None:
+    hosts = fleet("core-1", "core-2")
+    assert apply(hosts, asked("a-1", "core-1"), asked("b-1", "core-2")).abandoned == ()
+    del hosts["core-2"]
+    assert apply(hosts, asked("a-1", "core-1")).abandoned == ("core-2",)
+    assert apply(hosts, asked("a-1", "core-1")).abandoned == ()
