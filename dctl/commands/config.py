@@ -20,7 +20,8 @@ from dctl.commands.options import output_option, spec_option, variant
 def command(file: Path | None, show_origin: bool, format: Literal["yaml", "json"]) -> None:
     """Check the spec and print it as dctl reads it: files merged, variables replaced.
 
-    Secrets stay references. The YAML is a spec again.
+    Secrets stay references, and variables that look like secrets, by their name or the key that
+    they stand under, stay variables. The YAML is a spec again.
 
     \b
       dctl config
@@ -28,7 +29,7 @@ def command(file: Path | None, show_origin: bool, format: Literal["yaml", "json"
       dctl config -f cluster.yaml -o json
     """
     from dctl.render.output import emit
-    from dctl.render.spec import commented, escaped, origins
+    from dctl.render.spec import commented, escaped, origins, told
     from dctl.workspace import load_spec
 
     loaded = load_spec(file, variant())
@@ -41,5 +42,5 @@ def command(file: Path | None, show_origin: bool, format: Literal["yaml", "json"
         yaml.width = sys.maxsize  # a comment belongs to one line
         yaml.dump(commented(loaded.tree), sys.stdout)
     else:
-        data = loaded.data
+        data = told(loaded.tree)
         emit("Cluster", escaped(data) if format == "yaml" else data, format=format)

@@ -28,6 +28,7 @@ from dctl.engine.unsupported import unsupported
 from dctl.errors import DctlError, NotFoundError
 from dctl.hosts.base import RUNNING_KINDS, Holder, Host, Observed, Probe, Reader, Resource, State
 from dctl.hosts.routes import INGRESS
+from dctl.secrets.redaction import learn
 from dctl.secrets.references import secret_name
 from dctl.secrets.vault import KEY, Vault
 from dctl.spec import Loaded
@@ -258,6 +259,21 @@ class OpenCluster:
             do()
             if how != "clean":
                 first.record(entry(ENDED, number))
+
+    def learn_secrets(self, things: Sequence[Observed]) -> list[str]:
+        """What these were given is hidden from now on in all that we print; the hosts that do not
+        tell it. Nobody is asked for what the secrets are today."""
+        silent = {}
+        for seen in things:
+            if (seen.spec or {}).get("digests"):
+                try:
+                    for text in self.readers[seen.host].given(seen.name).values():
+                        learn(text)
+                except DctlError as error:
+                    silent[seen.host] = error.message
+        return [
+            f"{host} does not tell what has to be hidden: {why}" for host, why in silent.items()
+        ]
 
     def execute(self, pattern: str, argv: Sequence[str]) -> int:
         """Run a command beside the instance that `pattern` names; of several one that runs."""

@@ -246,6 +246,9 @@ class Reader(Protocol):
     def probe(self, check: Check) -> Probe:
         """Ask once, within `check.timeout`."""
 
+    def given(self, name: str) -> Mapping[str, str]:
+        """The values of the secrets that were delivered to `name`, as far as they are there."""
+
     def logs(self, name: str, *, lines: int, follow: bool = False) -> Iterator[str]:
         """The last `lines` lines of what `name` printed (newline stripped); then, with follow,
         each further one as it comes, across restarts and log rotation."""

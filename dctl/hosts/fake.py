@@ -41,6 +41,7 @@ class FakeHost:
         self.crashing: set[str] = set()  # names that end right after every start
         self.ill: set[str] = set()  # check targets that answer badly
         self.secrets: dict[str, str] = {}
+        self.delivered: dict[str, dict[str, str]] = {}
         self.exits: dict[str, int] = {}  # name -> what a command beside it ends with
         self._cluster = cluster
         self._things: dict[str, Observed] = {}
@@ -75,6 +76,9 @@ class FakeHost:
         if check.target in self.ill:
             return Probe(False, f"{check.target} refused the connection")
         return Probe(True)
+
+    def given(self, name: str) -> Mapping[str, str]:
+        return self.delivered.get(name, {})
 
     def logs(self, name: str, *, lines: int, follow: bool = False) -> Iterator[str]:
         yield from [f"{name} says {i}" for i in range(lines)][-lines:]

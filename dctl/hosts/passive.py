@@ -33,6 +33,9 @@ class PassiveReader:
     def probe(self, check: Check) -> Probe:
         return Probe(True)
 
+    def given(self, name: str) -> Mapping[str, str]:
+        return {}
+
     def logs(self, name: str, *, lines: int, follow: bool = False) -> Iterator[str]:
         return iter(())
 

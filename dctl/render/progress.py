@@ -17,6 +17,7 @@ from dctl.render.narration import Sink, line, narrator
 from dctl.render.output import paint
 from dctl.render.plan import mark
 from dctl.render.times import span
+from dctl.secrets.redaction import redacted
 
 Mode = Literal["auto", "tty", "plain", "json", "quiet"]
 _BESIDE = 45  # columns of a live row besides its words
@@ -76,6 +77,11 @@ def _json_words(text: str) -> None:
 
 
 def _line(event: Event) -> str:
+    # Here, too: a terminal's line may be broken in the middle of a secret.
+    return redacted(_told(event))
+
+
+def _told(event: Event) -> str:
     step = event.step
     what = f"  {mark(step.verdict.action)} {step.kind:<8} {step.name:<16} {step.host:<10}"
     if event.phase is Phase.DONE:

@@ -81,8 +81,8 @@ class Store:
                 return str(opened["value"])
         except age.WrongKeyError:
             raise DctlError(
-                f'"{name}" in {FILE} is not encrypted for your key {age.public_key()}',
-                hint="ask somebody who can read it: dctl secret allow YOUR-PUBLIC-KEY",
+                f'"{name}" in {FILE} is not encrypted for your key',
+                hint=f"ask somebody who can read it: dctl secret allow {age.public_key()}",
             ) from None
         except (age.CorruptError, binascii.Error, ValueError, TypeError, KeyError):
             raise DctlError(f'"{name}" in {FILE} is damaged', hint=hint) from None

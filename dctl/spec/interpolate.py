@@ -34,7 +34,9 @@ def _walk(
         done = isinstance(node.value, Interpolated)  # `include` had to be read first
         if isinstance(node.value, str) and "$" in node.value and not done:
             try:
-                node.value = Interpolated(_replace(node.value, env))
+                names = dict.fromkeys(found["name"] for found in _PATTERN.finditer(node.value))
+                variables = tuple(name for name in names if name)
+                node.value = Interpolated(_replace(node.value, env), node.value, variables)
             except ValueError as error:
                 problems.append(Problem(node.span, str(error), path))
     elif isinstance(node, Items):

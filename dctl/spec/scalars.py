@@ -44,7 +44,16 @@ class Decimal(float):
 
 
 class Interpolated(str):
-    """Text in which `${...}` was replaced. Never shown in a message: it may be a secret."""
+    """Text in which `${...}` was replaced. Never shown in a message: it may be a secret. `written`
+    is what stands in the file, `variables` are the names of what was put in."""
+
+    written: str
+    variables: tuple[str, ...]
+
+    def __new__(cls, value: str, written: str, variables: tuple[str, ...]) -> Interpolated:
+        self = super().__new__(cls, value)
+        self.written, self.variables = written, variables
+        return self
 
 
 def resolve(text: str) -> str | Whole | Decimal | bool | None:

@@ -66,6 +66,8 @@ def logs(file: Path | None, follow: bool, lines: int, name: str | None) -> None:
 
     cluster = opened(file)
     chosen = cluster.select(name) if name else cluster.things()
+    for note in cluster.learn_secrets(chosen):
+        click.echo(f"warning: {note}", err=True)
     readers = {seen.name: cluster.readers[seen.host] for seen in chosen}
     print_logs(readers, lines=lines, follow=follow)
 

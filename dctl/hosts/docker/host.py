@@ -79,7 +79,7 @@ class DockerHost(DockerReader):
         old = found.current if found.whole else None
         if old is not None:
             self._remember_secrets(old)
-        given, kept = self._given(spec), self._kept(resource.name, spec)
+        given, kept = self._wanted(spec), self._kept(resource.name, spec)
         self._keep_volumes(resource.name, spec)
         if old is None and found.current:
             found.leftovers.append(found.current)
@@ -243,7 +243,7 @@ class DockerHost(DockerReader):
         """Make the container again from what its labels tell."""
         self.ensure(resource(self._current(name).labels, self.name))
 
-    def _given(self, spec: ContainerSpec) -> dict[str, str]:
+    def _wanted(self, spec: ContainerSpec) -> dict[str, str]:
         """The secrets of the spec, by the path in the container."""
         named = {path: secret_name(secret) for path, secret in spec.secrets.items()}
         return {
@@ -268,12 +268,10 @@ class DockerHost(DockerReader):
 
     def _remember_secrets(self, old: Listed) -> None:
         """What a container was given goes with it, and may be put back."""
-        spec = ContainerSpec.from_json(asked(old.labels) or {"image": "?"})
-        for path, secret in spec.secrets.items():
-            if name := secret_name(secret):
-                with suppress(DctlError):  # somebody has removed it
-                    if text := self._engine.read(old.id, path):
-                        self.secrets.remember(name, spec.digests.get(name, ""), text)
+        digests = (asked(old.labels) or {}).get("digests") or {}
+        if digests:
+            for name, text in self._given_to(old).items():
+                self.secrets.remember(name, digests.get(name, ""), text)
 
     def _endpoints(self, resource: Resource, spec: ContainerSpec) -> dict[str, Endpoint]:
         """Where each port is published: as picked, else as wished."""

@@ -19,6 +19,7 @@ from dctl.hosts.docker.observed import ended_well, epoch, observed, read_back
 from dctl.hosts.state.folder import StateFolder, state_dir
 from dctl.hosts.state.marks import FileMarks, Marks
 from dctl.hosts.state.owner import Owner
+from dctl.secrets.references import secret_name
 
 Images = Callable[[str], Mapping[str, Any] | None]
 
@@ -69,6 +70,18 @@ class DockerReader:
         from dctl.hosts import checks  # here, for a plan probes nothing
 
         return checks.probe(check)
+
+    def given(self, name: str) -> Mapping[str, str]:
+        found = instances(self._listed(), self._cluster).get(name)
+        return self._given_to(found.current) if found and found.current else {}
+
+    def _given_to(self, container: Listed) -> dict[str, str]:
+        spec = asked(container.labels) or {}
+        texts = {}
+        for path, secret in (spec.get("secrets") or {}).items():
+            if secret_name(secret) and (text := self._engine.read(container.id, path)):
+                texts[secret_name(secret)] = text
+        return texts
 
     def logs(self, name: str, *, lines: int, follow: bool = False) -> Iterator[str]:
         current = self._current(name)

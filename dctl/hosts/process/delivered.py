@@ -36,12 +36,13 @@ def there(layout: Layout, instance: str, name: str) -> bool:
     return layout.delivered_to(instance, name).is_file()
 
 
-def read(layout: Layout, instance: str, name: str) -> str | None:
-    """What is delivered; None when it is gone."""
+def read(layout: Layout, instance: str) -> dict[str, str]:
+    """What is delivered, by name."""
     try:
-        return layout.delivered_to(instance, name).read_text("utf-8")
+        files = sorted((layout.delivered / instance).iterdir())
+        return {file.name: file.read_text("utf-8") for file in files if file.name[0] != "."}
     except OSError:
-        return None
+        return {}
 
 
 def forget_one(layout: Layout, instance: str) -> None:

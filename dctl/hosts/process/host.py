@@ -183,13 +183,11 @@ class ProcessHost(ProcessReader):
         """What is to be delivered. What is there stays when it is the same, and is remembered when
         it is not: the one before may be put back."""
         had = before["spec"].get("digests") or {} if before else {}
-        values = {}
-        for secret, digest in had.items():
-            if (text := delivered.read(self._layout, name, secret)) is not None:
-                self.secrets.remember(secret, digest, text)
-        for secret, digest in (asked["spec"].get("digests") or {}).items():
-            values[secret] = self.secrets.text(secret, digest)
-        return values
+        for secret, text in (self.given(name) if had else {}).items():
+            if secret in had:
+                self.secrets.remember(secret, had[secret], text)
+        wanted = asked["spec"].get("digests") or {}
+        return {secret: self.secrets.text(secret, digest) for secret, digest in wanted.items()}
 
     def _end(self, asked: Manifest) -> None:
         self._supervisor.stop([asked["name"]], asked["spec"]["stop"]["timeout"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from dctl.errors import NotFoundError
@@ -61,6 +61,9 @@ class ProcessReader:
         from dctl.hosts import checks  # here, for a plan probes nothing
 
         return checks.probe(check)
+
+    def given(self, name: str) -> Mapping[str, str]:
+        return delivered.read(self._layout, name)
 
     def _with_delivered(self, seen: Observed) -> Observed:
         """A secret that is no longer there counts as not given: memory does not outlive a start

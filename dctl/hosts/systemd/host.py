@@ -69,11 +69,9 @@ class SystemdHost(SystemdReader):
     def _values(self, name: str, spec: ProcessSpec, before: Observed | None) -> dict[str, str]:
         """What is to be delivered. What was is remembered: the one before may be put back."""
         had: Mapping[str, str] = (before.spec or {}).get("digests") or {} if before else {}
-        if had:
-            there = self._agent.ask("given", {"name": name})
-            for secret, digest in had.items():
-                if secret in there:
-                    self.secrets.remember(secret, digest, there[secret])
+        for secret, text in (self.given(name) if had else {}).items():
+            if secret in had:
+                self.secrets.remember(secret, had[secret], text)
         return {secret: self.secrets.text(secret, d) for secret, d in spec.digests.items()}
 
     def prepare(self) -> None:

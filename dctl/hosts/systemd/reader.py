@@ -70,6 +70,9 @@ class SystemdReader:
         except DctlError as error:
             return Probe(False, error.message)
 
+    def given(self, name: str) -> Mapping[str, str]:
+        return dict(self._agent.ask("given", {"name": name}))
+
     def logs(self, name: str, *, lines: int, follow: bool = False) -> Iterator[str]:
         if all(one.name != name for one in self.observe()):
             raise NotFoundError(f"{name} is not on {self.name}", hint="dctl infra status")

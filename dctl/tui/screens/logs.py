@@ -14,6 +14,7 @@ from textual.worker import get_current_worker
 
 from dctl.errors import DctlError
 from dctl.hosts.base import Reader
+from dctl.secrets.redaction import learn, redacted
 from dctl.text import printable
 
 _PAST = 500  # lines of the past
@@ -61,6 +62,9 @@ class LogScreen(Screen[None]):
 
 def _lines(reader: Reader, name: str) -> Iterator[str]:
     try:
-        yield from reader.logs(name, lines=_PAST, follow=True)
+        for secret in reader.given(name).values():
+            learn(secret)
+        for line in reader.logs(name, lines=_PAST, follow=True):
+            yield redacted(line)
     except DctlError as error:
         yield f"(no logs: {error.message})"
