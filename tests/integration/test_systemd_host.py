@@ -97,6 +97,56 @@ def test_what_is_secret_is_read_by_root_and_the_service_alone(
     assert "s3cr3t" not in machine.inside("journalctl", "--no-pager", "-o", "cat")
 
 
+class Values:
+    """Who is asked for secrets: the digest is a part of the value. What goes is remembered."""
+
+    def __init__(self) -> None:
+        self.gone: list[str] = []
+
+    def text(self, name: str, digest: str) -> str:
+        return f"pearl-{digest}"
+
+    def remember(self, name: str, digest: str, text: str) -> None:
+        assert text == f"pearl-{digest}"
+        self.gone.append(text)
+
+
+def test_a_secret_is_a_credential_that_the_service_reads_from_memory(
+    host: SystemdHost, machine: Machine, at: Layout
+) -> None:
+    host.secrets = values = Values()
+    credential = at.credential("a-1", "db")
+    program = ("/bin/sh", "-c", 'cat "$DB_FILE"; stat -f -c %T "$DB_FILE"; exec sleep 1000')
+    resource = asked(argv=program, env={"DB_FILE": credential}, digests={"db": "1"})
+    host.ensure(resource)
+    wait_until(lambda: len(list(host.logs("a-1", lines=9))) == 2, within=20)
+    value, kind = host.logs("a-1", lines=9)
+    assert (value, kind) in {("pearl-1", "tmpfs"), ("pearl-1", "ramfs")}
+    assert host.given("a-1") == {"db": "pearl-1"}
+    assert changes(resource, host, at.cluster) == []
+
+    machine.inside("sh", "-c", f"! su deploy -c 'cat {credential} {at.secrets('a-1')}/db'")
+    own = f"{at.secrets('a-1')}/db"
+    assert machine.inside("stat", "-c", "%a %U", own) == "600 root"
+    held = machine.inside("sh", "-c", "grep -rls pearl- /etc /var/lib/draft /tmp; true")
+    assert held.splitlines() == [own]
+    for look in ("systemctl show", "systemctl cat"):
+        assert "pearl-" not in machine.inside(*look.split(), at.unit("a-1"))
+    assert "pearl-" not in machine.inside(
+        "sh", "-c", "journalctl --no-pager -o json | grep -v _TRANSPORT.:.stdout; true"
+    )
+
+    other = asked(argv=program, env={"DB_FILE": credential}, digests={"db": "2"})
+    assert changes(other, host, at.cluster) == ["secret db"]
+    host.ensure(other)
+    wait_until(lambda: "pearl-2" in host.logs("a-1", lines=9), within=20)
+    assert values.gone == ["pearl-1"]
+
+    host.ensure(asked())
+    assert machine.inside("sh", "-c", f"ls {at.secrets('a-1')}") == ""
+    assert host.given("a-1") == {}
+
+
 @pytest.mark.parametrize(
     ("edit", "fields"),
     [

@@ -123,7 +123,7 @@ def test_code_that_cannot_be_compiled_is_told_and_is_not_there(
     broken = Software(None, "3.11", {"app/main.py": b"def :\n"}, "test/broken")
     with pytest.raises(DctlError, match="SyntaxError: invalid syntax") as error:
         install(remote.fleet, "core-1", broken)
-    assert f"bringing {broken.folder} on core-1" in error.value.message
+    assert error.value.message.startswith("bringing test/broken to core-1 failed: ")
     assert standing(machine, broken) == [False]
 
 

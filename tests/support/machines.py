@@ -161,6 +161,8 @@ def _ready(machine: Machine, key: Path) -> None:
         return said in ("running", "degraded")
 
     wait_until(up, within=60)
+    # As on every machine but a container, where systemd leaves it; credentials need it.
+    machine.inside("mount", "--make-rshared", "/")
     public = key.with_suffix(".pub").read_text()
     script = "ssh-keygen -A; for u in root deploy careful; do h=$(getent passwd $u | cut -d: -f6);"
     script += 'mkdir -p -m 700 $h/.ssh; echo "$0" > $h/.ssh/authorized_keys;'

@@ -111,7 +111,9 @@ class DockerHost(DockerReader):
         if current is None or not self._on_the_network(current):
             self._anew(name)
             return
-        seen = self._observed(Found(current), self._engine.image, self._marks.all)
+        found = Found(current)
+        inspected = self._inspected(found)
+        seen = self._observed(found, inspected, self._engine.image, self._marks.all)
         self._marks.clear(name)
         if current.state == "paused":
             self._engine.unpause(current.id)

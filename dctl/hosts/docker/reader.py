@@ -6,6 +6,7 @@ import functools
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from dctl.hosts.state.folder import StateFolder, state_dir
 from dctl.hosts.state.marks import FileMarks, Marks
 from dctl.hosts.state.owner import Owner
 from dctl.secrets.references import secret_name
+
+_PARALLEL = 8  # containers looked at together: it mostly waits, above all for a remote engine
 
 Images = Callable[[str], Mapping[str, Any] | None]
 
@@ -46,11 +49,11 @@ class DockerReader:
         listed = self._listed()
         image = functools.cache(self._engine.image)
         marks = functools.cache(self._marks.all)
+        ours = list(instances(listed, self._cluster).values())
+        with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="inspect") as pool:
+            inspected = list(pool.map(self._inspected, ours))
         seen = [
-            *(
-                self._observed(found, image, marks)
-                for found in instances(listed, self._cluster).values()
-            ),
+            *(self._observed(*pair, image, marks) for pair in zip(ours, inspected, strict=True)),
             *(self._stranger(name, c) for name, c in strangers(listed, self._cluster).items()),
         ]
         return sorted((o for o in seen if o), key=lambda o: o.name)
@@ -113,12 +116,18 @@ class DockerReader:
             raise NotFoundError(f"{name} is not on {self.name}", hint="dctl infra status")
         return found.current
 
-    def _observed(
-        self, found: Found, image: Images, marks: Callable[[], Mapping[str, str]]
-    ) -> Observed | None:
+    def _inspected(self, found: Found) -> Mapping[str, Any] | None:
         assert found.current is not None
-        container = self._engine.inspect(found.current.id)
-        if container is None:
+        return self._engine.inspect(found.current.id)
+
+    def _observed(
+        self,
+        found: Found,
+        container: Mapping[str, Any] | None,
+        image: Images,
+        marks: Callable[[], Mapping[str, str]],
+    ) -> Observed | None:
+        if container is None or found.current is None:
             return None  # it went between our two looks
         told = ended_well(container) and self._engine.was_told_to_stop(
             found.current.id, since=epoch(container["State"]["FinishedAt"])

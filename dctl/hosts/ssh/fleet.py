@@ -68,6 +68,10 @@ class Done:
     commands: tuple[str, ...]
 
 
+def _answer(said: Mapping[str, Any]) -> Answer:
+    return Answer(said["code"], said["out"], said["err"])
+
+
 class Fleet:
     """The machines of a cluster, reached with keys and host keys that are accepted already."""
 
@@ -124,8 +128,12 @@ class Fleet:
     ) -> Answer:
         """Run one command there to its end; `what` says in an error what was waited for."""
         job = {"do": "run", "command": command, "stdin": stdin, "sudo": sudo}
-        answer = self._ask(host, job, what, timeout)
-        return Answer(answer["code"], answer["out"], answer["err"])
+        return _answer(self._ask(host, job, what, timeout))
+
+    def send(self, host: str, command: str, file: Path, *, what: str, timeout: float) -> Answer:
+        """Run one command there that reads a file of this machine through its standard input."""
+        job = {"do": "run", "command": command, "file": str(file), "sudo": True}
+        return _answer(self._ask(host, job, what, timeout))
 
     def operate(
         self,

@@ -12,13 +12,12 @@ from typing import Any
 
 from pyinfra.api import (
     FactBase,
-    FileUploadCommand,
     QuoteString,
     StringCommand,
     operation,
 )
 from pyinfra.context import host
-from pyinfra.facts.files import Directory, FindFiles, Sha256File
+from pyinfra.facts.files import FindFiles
 from pyinfra.operations import apt, files, server, systemd
 
 from dctl.hosts.ssh import whole
@@ -55,30 +54,6 @@ def swept(folder: str, kept: list[str]) -> Iterator[Any]:
         yield StringCommand("rm", "-f", "--", *map(QuoteString, useless))
 
 
-@operation()
-def unpacked(archive: str, sha256: str, folder: str, main: str = "") -> Iterator[Any]:
-    """A tar of this machine's, unpacked into a new folder that is there whole or not at all. Its
-    Python is compiled, for those who run it may not write there; `main` has to be compilable."""
-    if host.get_fact(Directory, folder):
-        return
-    uploaded = host.get_temp_filename(sha256)
-    if host.get_fact(Sha256File, uploaded) != sha256:
-        yield FileUploadCommand(archive, uploaded)
-    draft = f"{folder}.new"
-    bits = (QuoteString(draft), QuoteString(uploaded), QuoteString(folder))
-    yield StringCommand("rm", "-rf", bits[0])
-    yield StringCommand("mkdir", "-p", "-m", "755", bits[0])
-    yield StringCommand("tar", "-xzf", bits[1], "-C", bits[0], "--no-same-owner")
-    python = QuoteString(f"{draft}/bin/python")
-    if main:
-        yield StringCommand(python, "-m", "py_compile", QuoteString(f"{draft}/{main}"))
-    # Some packages carry templates named *.py that nothing can compile.
-    quiet = (">", "/dev/null", "2>&1", "||", "true")
-    yield StringCommand(python, "-m", "compileall", "-q", "-j", "0", bits[0], *quiet)
-    yield StringCommand("mv", "-T", bits[0], bits[2])
-    yield StringCommand("rm", "-f", bits[1])
-
-
 def _put(*, content: str, **arguments: Any) -> Any:
     return files.put(src=StringIO(content), **arguments)
 
@@ -95,5 +70,4 @@ OPERATIONS: Mapping[str, Callable[..., Any]] = {
     "systemd.service": systemd.service,
     "swept": swept,
     "written": written,
-    "unpacked": unpacked,
 }

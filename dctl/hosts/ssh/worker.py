@@ -16,152 +16,27 @@ monkey.patch_all()
 import json  # noqa: E402
 import logging  # noqa: E402
 import os  # noqa: E402
-import socket  # noqa: E402
 from collections.abc import Iterator, Mapping  # noqa: E402
-from contextlib import contextmanager  # noqa: E402
+from contextlib import contextmanager, suppress  # noqa: E402
 from typing import Any  # noqa: E402
 
 import gevent  # noqa: E402
 from gevent.fileobject import FileObjectPosix  # noqa: E402
-from gevent.lock import BoundedSemaphore, RLock  # noqa: E402
 from gevent.pool import Pool  # noqa: E402
-from paramiko import (  # noqa: E402
-    AuthenticationException,
-    BadHostKeyException,
-    PasswordRequiredException,
-    SSHException,
-)
-from paramiko.ssh_exception import NoValidConnectionsError  # noqa: E402
+from paramiko import SSHException  # noqa: E402
 from pyinfra.api import Config, Inventory, State  # noqa: E402
-from pyinfra.api.exceptions import ConnectError, NestedOperationError  # noqa: E402
+from pyinfra.api.exceptions import NestedOperationError  # noqa: E402
 from pyinfra.connectors import ssh_util, util  # noqa: E402
 from pyinfra.context import ctx_config, ctx_host, ctx_inventory, ctx_state  # noqa: E402
 
-from dctl.hosts.ssh.known import fingerprint  # noqa: E402
+from dctl.hosts.ssh.machine import Machine, RefusalError, SilentError  # noqa: E402
 
-# Commands at once on one connection: sshd allows 10 sessions by default.
-_SESSIONS = 6
 _BLOCK = 32 * 1024
-
-
-class RefusalError(Exception):
-    """A failure of a known kind; more is said in words and fingerprints."""
-
-    def __init__(self, kind: str, said: str = "", **more: str) -> None:
-        super().__init__(said)
-        self.kind, self.said, self.more = kind, said, more
-
-    def to_json(self) -> dict[str, str]:
-        return {"kind": self.kind, "said": self.said, **self.more}
 
 
 def _no_password(*_: Any) -> str:
     """pyinfra would ask, and wait for ever."""
     raise RefusalError("sudo")
-
-
-class Machine:
-    """One machine: its connection, made when it is first needed and again after it was cut."""
-
-    def __init__(self, host: Any, connect_timeout: float) -> None:
-        self.host = host
-        self._patience = connect_timeout
-        self._connecting = RLock()
-        self.sessions = BoundedSemaphore(_SESSIONS)
-        self.operating = BoundedSemaphore(1)  # pyinfra keeps the current operation on its host
-        self._early: RefusalError | None = None
-
-    def warm(self) -> None:
-        """Connect before there is a job; why that failed is told to the first one."""
-        try:
-            self._transport()
-        except RefusalError as refusal:
-            self._early = refusal
-
-    @property
-    def sudo(self) -> bool:
-        return str(self._transport().get_username()) != "root"
-
-    @property
-    def alive(self) -> bool:
-        """Whether there is a connection."""
-        client = self.host.connector.client
-        transport = client.get_transport() if client else None
-        return transport is not None and bool(transport.is_active())
-
-    def session(self) -> Any:
-        """A channel for one command."""
-        return self._transport().open_session(timeout=self._patience)
-
-    def cut(self) -> None:
-        """Let go of a connection that does not answer."""
-        client = self.host.connector.client
-        if client is not None:
-            self.host.connector.disconnect()
-            client.close()
-        self.host.connected = False
-
-    def _transport(self) -> Any:
-        with self._connecting:
-            early, self._early = self._early, None
-            if early is not None:
-                raise early
-            if not self.alive:
-                self.host.connected = False
-                self._connect()
-                transport = self.host.connector.client.get_transport()
-                # Each command is a few small packets: 54 -> 7 to 18 ms.
-                if isinstance(transport.sock, socket.socket):
-                    transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                transport.set_keepalive(5)
-            return self.host.connector.client.get_transport()
-
-    def _connect(self) -> None:
-        try:
-            with gevent.Timeout(3 * self._patience, TimeoutError("no connection")):
-                self.host.connect(show_errors=False, raise_exceptions=True)
-        except ConnectError as error:
-            self.cut()
-            raise _refusal(error) from error
-        except TimeoutError as error:
-            self.cut()
-            raise RefusalError("timeout", "it takes connections, and says nothing") from error
-        self.host.state.activate_host(self.host)
-
-
-def _refusal(error: BaseException) -> RefusalError:
-    """Why there is no connection, from the errors under the one that pyinfra made of them."""
-    chain: list[BaseException] = []
-    step: BaseException | None = error
-    while step is not None and step not in chain:
-        chain.append(step)
-        step = step.__cause__ or step.__context__
-    for found in chain:
-        if isinstance(found, BadHostKeyException):
-            return RefusalError(
-                "changed-key",
-                known=fingerprint(found.expected_key.get_base64()),
-                shown=fingerprint(found.key.get_base64()),
-            )
-        if isinstance(found, PasswordRequiredException):
-            return RefusalError("denied", "the key is encrypted")
-        if isinstance(found, AuthenticationException):
-            return RefusalError("denied")
-        if isinstance(found, socket.gaierror):
-            return RefusalError("name")
-        if isinstance(found, TimeoutError):
-            return RefusalError("timeout", "no connection")
-        if isinstance(found, NoValidConnectionsError | ConnectionRefusedError):
-            return RefusalError("refused", "nothing listens there")
-    words = " ".join(str(found) for found in chain)
-    if "No host key for" in words:
-        return RefusalError("unknown-key")
-    if "banner" in words or "imeout" in words or "timed out" in words:
-        return RefusalError("timeout", "it takes the connection, and says nothing")
-    if "No authentication methods" in words:
-        return RefusalError("denied")
-    said = str(chain[-1]) or type(chain[-1]).__name__
-    return RefusalError("refused", said)
 
 
 class Fleet:
@@ -199,12 +74,17 @@ class Fleet:
         """Carry out one job; its answer, or why there is none."""
         machine = self._machines[job["host"]]
         try:
-            with gevent.Timeout(float(job["timeout"]), TimeoutError()):
+            with gevent.Timeout(float(job["timeout"]), TimeoutError()), machine.heard():
                 if job["do"] == "run":
                     return {"id": job["id"], **self._run(machine, job)}
                 return {"id": job["id"], "steps": self._operate(machine, job)}
         except RefusalError as refusal:
             error = refusal.to_json()
+            if refusal.kind == "cut":
+                error["said"] = " ".join(filter(None, (f"during {job['what']}", refusal.said)))
+        except SilentError as silence:
+            machine.cut()
+            error = {"kind": "timeout", "said": f"{silence} while it was waited for: {job['what']}"}
         except TimeoutError:
             machine.cut()
             error = {"kind": "timeout", "said": f"{job['what']} took over {job['timeout']:g}s"}
@@ -224,7 +104,7 @@ class Fleet:
             try:
                 sudo = "sudo -n -H -- " if job["sudo"] and machine.sudo else ""
                 channel.exec_command(sudo + job["command"])
-                writing = gevent.spawn(_write, channel, job["stdin"].encode())
+                writing = gevent.spawn(_write, machine, channel, _blocks(job))
                 errors = gevent.spawn(_read, channel.recv_stderr)
                 output = _read(channel.recv)
                 code = channel.recv_exit_status()
@@ -235,7 +115,7 @@ class Fleet:
         if sudo and code and "a password is required" in said:
             raise RefusalError("sudo")
         if code == -1:
-            raise RefusalError("cut", f"while {job['what']}")
+            raise RefusalError("cut")
         return {"code": code, "out": output.decode(errors="replace"), "err": said}
 
     def _operate(self, machine: Machine, job: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -271,6 +151,8 @@ class Fleet:
                 data = state.get_op_data_for_host(host, meta._hash)
                 commands = list(data.command_generator())
         except NestedOperationError as error:
+            if not machine.alive:
+                raise RefusalError("cut", f"at the step {step['id']}") from error
             meta = state.ops[host][error.args[0]].operation_meta
             lines = [line for line in (meta.stderr or meta.stdout or "").splitlines() if line]
             if any("a password is required" in line for line in lines):
@@ -309,12 +191,25 @@ def _reason(lines: list[str]) -> str:
     return "\n".join(lines[-1:] if trace else lines[-20:])
 
 
-def _write(channel: Any, data: bytes) -> None:
-    try:
-        channel.sendall(data)
-        channel.shutdown_write()
-    except OSError:
-        pass  # it ended without reading all; its exit status tells
+def _blocks(job: Mapping[str, Any]) -> Iterator[bytes]:
+    """What a command reads."""
+    if "file" not in job:
+        yield job["stdin"].encode()
+        return
+    with open(job["file"], "rb") as file:
+        while block := file.read(_BLOCK):
+            yield block
+
+
+def _write(machine: Machine, channel: Any, blocks: Iterator[bytes]) -> None:
+    # A command that ends without reading all tells so by its exit status.
+    with suppress(OSError):
+        try:
+            for block in blocks:
+                channel.sendall(block)
+                machine.hear()
+        finally:
+            channel.shutdown_write()
 
 
 def _read(receive: Any) -> bytes:

@@ -60,7 +60,7 @@ def observe(at: Any, asked: Any) -> Any:
                 "over": begun > 0 and changed(run + ".exit") >= begun,
                 "show": said,
                 "told": was_told(unit, said, begun),
-                "started": started(said),
+                "age": age(said),
             }
         )
     return found
@@ -122,9 +122,10 @@ def changed(path: Any) -> Any:
         return 0
 
 
-def started(said: Any) -> Any:
+def age(said: Any) -> Any:
+    """Seconds since it was started. Not when that was: clocks of machines differ."""
     micro = int(said.get("ExecMainStartTimestampMonotonic") or 0)
-    return time.time() - time.monotonic() + micro / 1e6 if micro else 0.0
+    return time.monotonic() - micro / 1e6 if micro else None
 
 
 def journal(at: Any, asked: Any) -> Any:

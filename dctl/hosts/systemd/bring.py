@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import re
@@ -11,7 +10,8 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from dctl.hosts.ssh.fleet import Fleet, Step
+from dctl.errors import DctlError
+from dctl.hosts.ssh.fleet import Fleet
 from dctl.hosts.ssh.whole import source
 from dctl.hosts.systemd.layout import OPT
 from dctl.hosts.systemd.software import Software
@@ -23,6 +23,20 @@ _PATIENCE = 600.0  # seconds, for some 100 MB over a slow line
 _KEPT = 3
 # Seconds. What is younger may be what another dctl has just brought and is about to start.
 _YOUNG = 24 * 3600.0
+# Into a folder that is there whole or not at all. Its Python is compiled, for those who run it may
+# not write there; what starts it has to be compilable, while packages carry templates named *.py.
+_UNPACK = """\
+set -eu
+umask 022
+export LC_ALL=C
+new="$1.$$.new"
+trap 'rm -rf "$new"' EXIT
+mkdir -p -m 755 "$new"
+tar -xzf - -C "$new" --no-same-owner
+test -z "$2" || "$new/bin/python" -m py_compile "$new/$2"
+"$new/bin/python" -m compileall -q -j 0 "$new" > /dev/null 2>&1 || true
+mv -T "$new" "$1" 2> /dev/null || test -d "$1"
+"""
 
 
 def install(fleet: Fleet, host: str, software: Software) -> bool:
@@ -128,21 +142,20 @@ def sweep() -> None:
 
 
 def _bring(fleet: Fleet, host: str, software: Software) -> None:
+    main = "app/main.py" if "app/main.py" in software.files else ""
+    command = shlex.join(["sh", "-c", _UNPACK, "sh", software.folder, main])
+    what = f"bringing {software.title or software.folder}"
     with tempfile.TemporaryDirectory(prefix="draft-") as folder:
         archive = Path(folder, "software.tar.gz")
         pack(software, archive)
-        arguments = {
-            "archive": str(archive),
-            "sha256": hashlib.sha256(archive.read_bytes()).hexdigest(),
-            "folder": software.folder,
-            "main": "app/main.py" if "app/main.py" in software.files else "",
-        }
-        fleet.operate(
-            host,
-            [Step("software", "unpacked", arguments)],
-            what=f"bringing {software.folder}",
-            timeout=_PATIENCE,
-        )
+        answer = fleet.send(host, command, archive, what=what, timeout=_PATIENCE)
+    if answer.code:
+        if re.search("No space left|Wrote only", answer.err):
+            raise DctlError(
+                f"{what} to {host} failed: no space is left on the disk of {OPT}",
+                hint="nothing of it was left there: make room, and do the same again",
+            )
+        raise DctlError(f"{what} to {host} failed: {answer.words}")
 
 
 def _add(tar: tarfile.TarFile, path: str, content: bytes, mode: int) -> None:

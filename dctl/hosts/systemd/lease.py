@@ -66,9 +66,9 @@ def held(agent: Agent, holder: str) -> Iterator[RemoteLease]:
             child.kill()
             why = (child.communicate()[1].strip().splitlines() or ["no answer"])[-1]
             raise UnreachableError(f"the lock on {agent.host} cannot be taken: {why}")
-        if said["held"]:
+        if other := of_note(said["held"]):
             raise LockedError(
-                f"cluster {agent.layout.cluster} is being changed by {_named(said['held'])}",
+                f"cluster {agent.layout.cluster} is being changed by {_named(other)}",
                 hint="wait until that has ended; the lock goes with its process"
                 " (dctl infra lock status)",
             )
@@ -110,11 +110,12 @@ def of_note(note: dict[str, Any] | None) -> Holder | None:
     """What stands in the lock's file."""
     if note is None:
         return None
-    return Holder(note["holder"], note["pid"], note["since"], note["silent"])
+    # By our own clock: the machine's may differ.
+    return Holder(note["holder"], note["pid"], time.time() - note["age"], note["silent"])
 
 
-def _named(note: dict[str, Any]) -> str:
-    if not note["pid"]:
-        return str(note["holder"])
-    since = time.strftime("%H:%M:%S", time.localtime(note["since"]))
-    return f"{note['holder']} (pid {note['pid']}) since {since}"
+def _named(holder: Holder) -> str:
+    if not holder.pid:
+        return holder.name
+    since = time.strftime("%H:%M:%S", time.localtime(holder.since))
+    return f"{holder.name} (pid {holder.pid}) since {since}"

@@ -13,8 +13,9 @@ from dctl.hosts.systemd.unit import edits, env_of, env_text, limits_of, owner, u
 _CPU_STEP = 1e-4  # finer than systemd keeps a quota
 
 
-def observed(layout: Layout, told: Mapping[str, Any], *, host: str) -> Observed | None:
-    """One instance as it is; None for what another cluster made under a name like ours."""
+def observed(layout: Layout, told: Mapping[str, Any], *, host: str, now: float) -> Observed | None:
+    """One instance as it is `now`, by our own clock; None for what another cluster made under a
+    name like ours."""
     text, asked, running = told["unit"], told["asked"], told["running"]
     whose = owner(text) if text is not None else layout.cluster
     if whose not in ("", layout.cluster):
@@ -35,7 +36,7 @@ def observed(layout: Layout, told: Mapping[str, Any], *, host: str) -> Observed 
         spec=_spec(layout, told, described) if described and asked else None,
         ports={n: Endpoint(*at) for n, at in described["ports"].items()} if described else {},
         pid=int(told["show"].get("MainPID") or 0) if alive else 0,
-        started=told["started"] if alive else 0.0,
+        started=now - told["age"] if alive and told["age"] is not None else 0.0,
         restarts=int(told["show"].get("NRestarts") or 0),
         last_exit=_last_exit(told["ended"]),
         needs=tuple(described["needs"]) if described else (),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -33,7 +34,8 @@ class SystemdReader:
     def observe(self) -> Sequence[Observed]:
         told = self._agent.ask("observe", what="the look at what runs")
         self._facts = told["facts"]
-        found = (observed(self._layout, one, host=self.name) for one in told["things"])
+        now = time.time()
+        found = (observed(self._layout, one, host=self.name, now=now) for one in told["things"])
         return sorted((one for one in found if one), key=lambda one: one.name)
 
     @property

@@ -19,7 +19,7 @@ def lock(at: Any, asked: Any) -> Any:
     descriptor = take(at, path)
     if isinstance(descriptor, dict):
         return {"held": descriptor}
-    note = {**asked, "since": time.time()}
+    note = {**asked, "began": time.monotonic()}
     beat(descriptor, note)
     print(json.dumps({"held": None}), flush=True)
     while select.select([0], [], [], _TTL)[0] and os.read(0, 4096):
@@ -93,10 +93,11 @@ def beat(descriptor: Any, note: Any) -> Any:
 def said(descriptor: Any) -> Any:
     try:
         held = json.loads(os.pread(descriptor, 512, 0))
-        held["silent"] = max(time.monotonic() - held["beat"], 0.0)
+        now = time.monotonic()
+        held["silent"], held["age"] = now - held["beat"], now - held["began"]
         return held
     except (ValueError, KeyError, TypeError):
-        return {"holder": "another dctl", "pid": 0, "since": time.time(), "silent": 0.0}
+        return {"holder": "another dctl", "pid": 0, "silent": 0.0, "age": 0.0}
 
 
 def is_still(path: Any, descriptor: Any) -> Any:

@@ -43,7 +43,7 @@ def told(**more: Any) -> dict[str, Any]:
         "ended": "",
         "over": False,
         "told": False,
-        "started": 1.0,
+        "age": 1.0,
         "show": {"ActiveState": "active", "MainPID": "7", "NRestarts": "0"},
         **more,
     }
@@ -107,14 +107,14 @@ def test_edits_are_told_by_section_and_key_and_comments_are_none() -> None:
     ],
 )  # fmt: skip
 def test_states(changed: dict[str, Any], state: State) -> None:
-    seen = observed(AT, told(**changed), host="h")
+    seen = observed(AT, told(**changed), host="h", now=100.0)
     assert seen is not None
     assert seen.state is state
 
 
 def test_what_runs_is_told_with_the_spec_that_it_was_started_with() -> None:
     old, new = manifest(env={"A": "1"}), manifest(env={"A": "2"})
-    seen = observed(AT, told(asked=new, running=old), host="h")
+    seen = observed(AT, told(asked=new, running=old), host="h", now=100.0)
     assert seen is not None
     assert seen.spec is not None
     assert seen.spec["env"] == {"A": "1"}
@@ -122,8 +122,8 @@ def test_what_runs_is_told_with_the_spec_that_it_was_started_with() -> None:
 
 def test_a_unit_of_another_cluster_is_none_of_ours_and_one_of_nobody_has_no_owner() -> None:
     theirs = unit_text(Layout("shop-b"), "a-1", manifest())
-    assert observed(AT, told(unit=theirs), host="h") is None
-    nobodys = observed(AT, told(unit="[Service]\n", asked=None, running=None), host="h")
+    assert observed(AT, told(unit=theirs), host="h", now=100.0) is None
+    nobodys = observed(AT, told(unit="[Service]\n", asked=None, running=None), host="h", now=100.0)
     assert nobodys is not None
     assert nobodys.owner == ""
 
@@ -134,7 +134,7 @@ def test_a_unit_of_another_cluster_is_none_of_ours_and_one_of_nobody_has_no_owne
      ("killed 9", "killed by SIGKILL"), ("", "")],
 )  # fmt: skip
 def test_the_last_exit_is_told_in_words(ended: str, words: str) -> None:
-    seen = observed(AT, told(ended=ended), host="h")
+    seen = observed(AT, told(ended=ended), host="h", now=100.0)
     assert seen is not None
     assert seen.last_exit == words
 
@@ -165,7 +165,7 @@ def test_limits_are_read_as_systemd_writes_them(
 def test_a_quota_that_systemd_has_rounded_is_no_drift() -> None:
     shown = {"ActiveState": "active", "CPUQuotaPerSecUSec": "333.333ms"}
     asked = manifest(cpus=1 / 3)
-    seen = observed(AT, told(asked=asked, show=shown), host="h")
+    seen = observed(AT, told(asked=asked, show=shown), host="h", now=100.0)
     assert seen is not None
     assert seen.spec == asked["spec"]
 
