@@ -13,6 +13,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from dctl.engine.growth import refuse_growth
 from dctl.engine.rollout import stand_ins, with_stand_ins
 from dctl.engine.sight import Sight
 from dctl.engine.step import Role, Step
@@ -70,8 +71,9 @@ class Plan:
 
 def make_plan(cluster: str, asked: Sequence[Resource], sight: Sight) -> Plan:
     """Compare everything that could be looked at; raises ForeignError when a name that we need is
-    somebody else's."""
+    somebody else's, DctlError when data would be left behind."""
     asked = [resource for resource in asked if resource.host not in sight.unseen]
+    refuse_growth(asked, sight.things)
     there = {key_of(o): o for o in sight.things}
     wished = {key_of(r) for r in asked}
     temporary = stand_ins(asked)

@@ -15,9 +15,6 @@ from dctl.spec.workload import Service, Workload
 def unsupported(cluster: Cluster) -> Iterator[tuple[Path, str]]:
     """The keys to what cannot be carried out, and why."""
     yield from _hosts(cluster)
-    nats = cluster.core.nats
-    if nats is not False and nats.replicas > 1:
-        yield ("core", "nats", "replicas"), "one node as yet"
     for path, part in _workloads(cluster):
         yield from _runtime(cluster, path, part)
     for name, backing in cluster.infra.items():

@@ -19,7 +19,8 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.timeout(900)
 
 ON_CORE_1 = {"nats-1", "blueprint-1", "catalyst-1", "fuse-1", "echo-1"}
-ON_CORE_2 = {"blueprint-2", "catalyst-2", "fuse-2", "echo-2"}
+ON_CORE_2 = {"nats-2", "blueprint-2", "catalyst-2", "fuse-2", "echo-2"}
+ON_EDGE_1 = {"nats-3", "envoy-1"}
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_each_part_runs_where_the_spec_places_it_and_answers_through_the_edge(
     rows = standing.status()
     assert {name for name, row in rows.items() if row["host"] == "core-1"} == ON_CORE_1
     assert {name for name, row in rows.items() if row["host"] == "core-2"} == ON_CORE_2
-    assert {name for name, row in rows.items() if row["host"] == "edge-1"} == {"envoy-1"}
+    assert {name for name, row in rows.items() if row["host"] == "edge-1"} == ON_EDGE_1
     assert {row["health"] for row in rows.values()} <= {"healthy", "-"}
     standing.dctl("kv", "set", "greeting", "hello")
     assert greeting(standing) == "hello"

@@ -10,7 +10,7 @@ from typing import Any
 from dctl import __version__, bundled
 from dctl.engine.catalogue.ground import Ground
 from dctl.engine.catalogue.parts import core_parts
-from dctl.engine.catalogue.site import Program, to_yaml
+from dctl.engine.catalogue.site import Port, Program, to_yaml
 from dctl.hosts.base import Check, Endpoint, Kind, Resource
 from dctl.hosts.routes import INGRESS, RouteSpec
 from dctl.spec.core import Blueprint, Catalyst, Envoy, Fuse, Nats
@@ -54,15 +54,32 @@ def _nats(ground: Ground, part: Nats, instance: str) -> Program:
         "store": site.data(instance),
         "max_store": part.max_store,
         "max_memory": part.max_memory,
+        "cluster_of": "",
     }
+    ports = {"client": client, "monitor": monitor}
+    if part.replicas > 1:
+        ports["cluster"] = ground.port(instance, "cluster", part.cluster)
+        values["cluster_of"] = _cluster_of(ground, part, ports["cluster"])
     template = Path(__file__).with_name("nats.conf").read_text()
     return Program(
         argv=(site.binary("nats-server"), "--config", f"{site.files(instance)}/nats.conf"),
         files={"nats.conf": Template(template).substitute(values)},
-        ports={"client": client, "monitor": monitor},
+        ports=ports,
         check=Check("http", f"http://{monitor.target}/healthz"),
         source=__version__,
         volumes={"data": site.data(instance)},
+    )
+
+
+def _cluster_of(ground: Ground, part: Nats, own: Port) -> str:
+    """The part of a node's configuration that makes it one of several."""
+    routes = (
+        ground.port(other, "cluster", part.cluster).call for other in ground.instances["nats"]
+    )
+    return Template(Path(__file__).with_name("nats-cluster.conf").read_text()).substitute(
+        name=ground.cluster.name,
+        listen=own.bind,
+        routes=", ".join(f'"nats-route://{route}"' for route in routes),
     )
 
 

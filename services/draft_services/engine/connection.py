@@ -27,6 +27,7 @@ REQUEST_TIMEOUT = 5.0
 _RECONNECT_WAIT = 0.1  # a killed server is back in ~0.1 s under a supervisor
 _PING_INTERVAL = 3  # nats-py's 120 s would leave us hanging on a stopped server
 _DRAIN_TIMEOUT = 2
+_MOST_COPIES = 5
 
 
 class Connection:
@@ -62,6 +63,12 @@ class Connection:
                     "see that nats-server runs there"
                 ) from error
             raise
+
+    @property
+    def copies(self) -> int:
+        """How many copies of a stream there are to be: one on each of the servers that were named,
+        and no more than JetStream takes."""
+        return min(len(self.url.split(",")), _MOST_COPIES)
 
     @property
     def connected(self) -> bool:

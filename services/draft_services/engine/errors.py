@@ -113,6 +113,8 @@ _BY_CODE: Mapping[int, type[EngineError]] = {
     10077: Full,  # store failed: the stream's limits are reached, or the disk is full
     10054: TooLarge,
     10008: Unavailable,  # JetStream not available now (no leader, or still starting)
+    10005: Unavailable,  # no suitable peers for placement: a cluster that is still forming
+    10074: Unavailable,  # the same, of a number of replicas
     10039: Misused,  # JetStream not enabled
 }
 _BY_STATUS: Mapping[int, type[EngineError]] = {404: NotFound, 500: Unavailable, 503: Unavailable}

@@ -25,14 +25,13 @@ def bucket_stream(bucket: str) -> str:
     return f"KV_{bucket}"
 
 
-def bucket_config(bucket: str, *, history: int = HISTORY, replicas: int = 1) -> dict[str, Any]:
+def bucket_config(bucket: str, *, history: int = HISTORY) -> dict[str, Any]:
     """A durable key/value stream."""
     return {
         "name": bucket_stream(bucket),
         "subjects": [f"$KV.{bucket}.>"],
         "storage": "file",
         "retention": "limits",
-        "num_replicas": replicas,
         "max_msgs_per_subject": history,
         "discard": "new",  # full means refused, never that the oldest keys vanish
         "allow_rollup_hdrs": True,
@@ -45,14 +44,13 @@ def bucket_config(bucket: str, *, history: int = HISTORY, replicas: int = 1) -> 
     }
 
 
-def lease_config(name: str, *, max_age: float, replicas: int = 1) -> dict[str, Any]:
+def lease_config(name: str, *, max_age: float) -> dict[str, Any]:
     """Signs of life: in memory, the last one of each, gone by themselves."""
     return {
         "name": name,
         "subjects": [f"{name}.>"],
         "storage": "memory",
         "retention": "limits",
-        "num_replicas": replicas,
         "max_msgs_per_subject": 1,
         "max_age": int(max_age * _SECOND),
         "discard": "old",
@@ -67,7 +65,6 @@ def log_config(
     max_age: float,
     dedup_window: float,
     discard: str,
-    replicas: int = 1,
 ) -> dict[str, Any]:
     """An append-only log with deduplication by message id; a limit of 0 is none."""
     return {
@@ -75,7 +72,6 @@ def log_config(
         "subjects": [f"{name}.>"],
         "storage": "file",
         "retention": "limits",
-        "num_replicas": replicas,
         "max_bytes": max_bytes or -1,
         "max_age": int(max_age * _SECOND),
         "duplicate_window": int(dedup_window * _SECOND),
@@ -86,11 +82,13 @@ def log_config(
 
 
 async def ensure(connection: Connection, config: Mapping[str, Any]) -> None:
-    """Create the stream, or bring the one that is there to this configuration.
+    """Create the stream with a copy on each server, or bring the one that is there to this
+    configuration.
 
-    The number of replicas of a stream that exists is left alone: growing a cluster decides it.
+    The number of copies of a stream that exists is left alone: growing a cluster decides it.
     """
     name = config["name"]
+    config = {**config, "num_replicas": connection.copies}
     try:
         await connection.api(f"STREAM.CREATE.{name}", config)
         return

@@ -137,14 +137,14 @@ def test_exposing_the_core_is_a_matter_of_routes(build: Build) -> None:
 def test_what_is_not_carried_out_yet_is_refused_at_its_place_all_at_once(tmp_path: Path) -> None:
     path = tmp_path / "cluster.yaml"
     path.write_text(
-        HEAD + "runtime: systemd\ncore: {nats: {replicas: 3}}\nservices:\n  web: {image: nginx}\n"
+        HEAD + "runtime: systemd\nsecurity: {tls: true}\nservices:\n  web: {image: nginx}\n"
     )
     with pytest.raises(SpecError) as caught:
         open_cluster(path)
     first_lines = [problem.splitlines()[0] for problem in caught.value.problems]
     assert [line.split(": ")[0].removeprefix(str(tmp_path)) for line in first_lines] == [
         "/cluster.yaml:4:1",
-        "/cluster.yaml:5:15",
+        "/cluster.yaml:5:12",
         "/cluster.yaml:7:9",
     ]
 

@@ -7,7 +7,7 @@ import pytest
 from dctl.engine.plan import make_plan
 from dctl.engine.sight import Sight
 from dctl.engine.verdict import Action
-from dctl.errors import ForeignError, UnreachableError
+from dctl.errors import DctlError, ForeignError, UnreachableError
 from dctl.hosts.base import Kind, Need, Observed, Resource, State
 
 
@@ -84,3 +84,27 @@ def test_what_moved_to_another_host_ends_on_the_old_one_and_begins_on_the_new() 
         ("core-1", Action.DELETE),
         ("core-2", Action.CREATE),
     ]
+
+
+def node(*ports: str) -> Resource:
+    spec = {"ports": dict.fromkeys(ports, "127.0.0.1:0")}
+    return Resource(Kind.PROCESS, "nats-1", "local", "nats", spec)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (("client",), ("client", "cluster"), "of one node, which does not become several"),
+        (("client", "cluster"), ("client",), "of several nodes, which does not become one"),
+    ],
+)
+def test_the_data_of_an_engine_is_not_left_behind_by_another_number_of_nodes(
+    before: tuple[str, ...], after: tuple[str, ...], said: str
+) -> None:
+    there = Observed(
+        Kind.PROCESS, "nats-1", "local", State.RUNNING, "shop", "nats", spec=node(*before).spec
+    )
+    with pytest.raises(DctlError, match=said):
+        make_plan("shop", [node(*after)], Sight([there]))
+    assert not make_plan("shop", [node(*before)], Sight([there])).changed
+    make_plan("shop", [node(*after)], Sight())

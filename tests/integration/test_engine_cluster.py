@@ -1,0 +1,77 @@
+"""An engine of three nodes: it goes on without any one of them, and is not made of one later."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.clusters import Cluster
+from tests.support.waiting import wait_until
+
+SPEC = """\
+apiVersion: draft/v1
+kind: Cluster
+name: {name}
+core:
+  nats: {{replicas: {nodes}, listen: 0, monitor: 0, cluster: 0, max_store: 64M}}
+  blueprint: {{listen: 0, replicas: 2}}
+  catalyst: {{listen: 0}}
+  fuse: false
+  envoy: false
+"""
+
+
+class Trio(Cluster):
+    def does(self, *arguments: str) -> bool:
+        """Whether dctl could do it now."""
+        return self.dctl(*arguments, code=None).returncode == 0
+
+    def write(self, nodes: int = 3, **_: object) -> None:
+        (self.folder / "cluster.yaml").write_text(SPEC.format(name=self.name, nodes=nodes))
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trio]:
+    made = Trio(tmp_path_factory.mktemp("trio"))
+    try:
+        made.dctl("infra", "apply", "-y")
+        yield made
+    finally:
+        made.close()
+
+
+def test_without_any_one_node_it_goes_on_and_nothing_acknowledged_is_lost(cluster: Trio) -> None:
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    order = random.Random(seed).sample(["nats-1", "nats-2", "nats-3"], 3)
+    for node in order:
+        cluster.dctl("kv", "set", node, "before")
+        os.kill(cluster.pids()[node], signal.SIGKILL)
+        cluster.dctl("infra", "stop", node)
+        # The others have to agree on a new leader first, if it was one.
+        wait_until(lambda node=node: cluster.does("kv", "set", node, "after"), within=60)
+        cluster.dctl("broker", "produce", "--type", "demo.lost", "--data", f'"{node}"')
+        cluster.dctl("infra", "start", node)
+        cluster.dctl("infra", "wait", "--timeout", "60s")
+    for node in order:
+        assert cluster.dctl("kv", "get", node).stdout == "after\n"
+    events = cluster.dctl(
+        "broker", "consume", "--type", "demo.lost", "--from", "all", "--count", "3", "-o", "ndjson"
+    )
+    assert all(f'"{node}"' in events.stdout.replace("\\", "") for node in order)
+    cluster.dctl("infra", "plan", "--detailed-exitcode")
+
+
+def test_an_engine_with_data_is_not_given_another_number_of_nodes(cluster: Trio) -> None:
+    cluster.dctl("kv", "set", "kept", "yes")
+    cluster.write(nodes=1)
+    try:
+        refused = cluster.dctl("infra", "apply", "-y", code=1)
+    finally:
+        cluster.write()
+    assert "nothing was changed" in refused.stderr
+    assert cluster.dctl("kv", "get", "kept").stdout == "yes\n"
