@@ -50,4 +50,9 @@ def _look(host: str, readers: Sequence[Reader]) -> Sight:
 
 
 def _gathered(sights: Iterable[Sight]) -> Sight:
-    return sum(sights, Sight())
+    looks = list(sights)
+    return Sight(
+        tuple(thing for sight in looks for thing in sight.things),
+        {host: error for sight in looks for host, error in sight.silent.items()},
+        frozenset(name for sight in looks for name in sight.unseen),
+    )

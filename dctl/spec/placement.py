@@ -9,7 +9,6 @@ from dctl.spec.types import LOCAL, Runtime, Selector
 
 if TYPE_CHECKING:
     from dctl.spec.model import Cluster, Host
-    from dctl.spec.workload import Workload
 
 
 def hosts_of(cluster: Cluster) -> Mapping[str, Host]:
@@ -35,9 +34,3 @@ def hosts_for(on: Selector | None, cluster: Cluster) -> list[str]:
         for name, host in hosts_of(cluster).items()
         if on is None or on.matches(name, host.labels)
     ]
-
-
-def host_of(part: Workload, number: int, cluster: Cluster) -> str:
-    """The host of a part's replica (the first is 1): they are dealt out in turn."""
-    chosen = hosts_for(part.on, cluster)
-    return chosen[(number - 1) % len(chosen)]

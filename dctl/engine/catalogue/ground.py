@@ -94,6 +94,13 @@ class Ground:
         return env
 
     def _is_first(self, instance: str, host: str) -> bool:
-        part = instance.rpartition("-")[0]
-        there = [name for name, its in self.instances[part].items() if its == host]
-        return there[:1] == [instance]
+        return self._first.get((instance.rpartition("-")[0], host)) == instance
+
+    @functools.cached_property
+    def _first(self) -> Mapping[tuple[str, str], str]:
+        """The first instance of a part on a host."""
+        found: dict[tuple[str, str], str] = {}
+        for part, instances in self.instances.items():
+            for instance, host in instances.items():
+                found.setdefault((part, host), instance)
+        return found

@@ -9,7 +9,7 @@ from pathlib import Path
 from dctl import bundled
 from dctl.spec import Cluster
 from dctl.spec.core import Core, CorePart
-from dctl.spec.placement import host_of
+from dctl.spec.placement import hosts_for, hosts_of
 from dctl.spec.workload import Backing, Workload
 
 CORE_PARTS = ("nats", "blueprint", "catalyst", "fuse", "envoy")
@@ -24,19 +24,24 @@ def parts(cluster: Cluster) -> dict[str, Workload]:
 
 def placed(cluster: Cluster) -> dict[str, dict[str, str]]:
     """The replicas of each part, and the host of each."""
-    return {
-        name: {
-            f"{name}-{number}": host_of(part, number, cluster)
-            for number in range(1, getattr(part, "replicas", 1) + 1)
-        }
-        for name, part in parts(cluster).items()
-    }
+    return {name: _dealt(name, part, cluster) for name, part in parts(cluster).items()}
 
 
-def placed_on(host: str, cluster: Cluster) -> dict[str, Workload]:
-    """The parts of which a replica is on that host."""
-    where = placed(cluster)
-    return {name: part for name, part in parts(cluster).items() if host in where[name].values()}
+def _dealt(name: str, part: Workload, cluster: Cluster) -> dict[str, str]:
+    """A part's replicas, dealt out in turn to the hosts that it may be on."""
+    chosen = hosts_for(part.on, cluster)
+    number = getattr(part, "replicas", 1)
+    return {f"{name}-{n + 1}": chosen[n % len(chosen)] for n in range(number)}
+
+
+def by_host(cluster: Cluster) -> dict[str, dict[str, Workload]]:
+    """The parts of which a replica is on each host."""
+    every = parts(cluster)
+    found: dict[str, dict[str, Workload]] = {host: {} for host in hosts_of(cluster)}
+    for name, replicas in placed(cluster).items():
+        for host in replicas.values():
+            found[host][name] = every[name]
+    return found
 
 
 def core_parts(core: Core) -> dict[str, CorePart]:

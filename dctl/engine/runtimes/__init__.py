@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from dctl.engine.catalogue.parts import by_host
 from dctl.engine.runtimes.base import NONCE, Restored, Runtime, Say, Settled
 from dctl.hosts.base import Secrets
 from dctl.spec import Loaded
@@ -28,8 +29,8 @@ def runtimes_of(
     """The runtime of each host that the spec asks for. `say` hears of long work, `fleet` gives the
     way to the machines that are reached by SSH, `secrets` the values that are delivered."""
     return {
-        host: _runtime(Settled.of(loaded, host, secrets), loaded, say, fleet)
-        for host in hosts_of(loaded.cluster)
+        host: _runtime(Settled.of(loaded, host, parts, secrets), loaded, say, fleet)
+        for host, parts in by_host(loaded.cluster).items()
     }
 
 

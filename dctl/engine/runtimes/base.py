@@ -13,6 +13,7 @@ from dctl.hosts.base import Host, Reader, Resource, Secrets
 from dctl.spec import Cluster, Loaded
 from dctl.spec.placement import hosts_of
 from dctl.spec.types import LOOPBACK
+from dctl.spec.workload import Workload
 
 NONCE = "nonce"
 Say = Callable[[str], None]
@@ -53,11 +54,12 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What is settled for a runtime before it looks at anything: its host, the cluster's spec and
-    workspace, the address at which the other hosts reach this one ("" without any), and whom to
-    ask for the values of secrets."""
+    """What is settled for a runtime before it looks at anything: its host and the parts that are
+    placed there, the cluster's spec and workspace, the address at which the other hosts reach this
+    one ("" without any), and whom to ask for the values of secrets."""
 
     host: str
+    parts: Mapping[str, Workload]
     cluster: Cluster
     root: Path
     address: str
@@ -65,11 +67,13 @@ class Settled:
     secrets: Secrets
 
     @classmethod
-    def of(cls, loaded: Loaded, host: str, secrets: Secrets) -> Settled:
+    def of(
+        cls, loaded: Loaded, host: str, parts: Mapping[str, Workload], secrets: Secrets
+    ) -> Settled:
         cluster = loaded.cluster
         machine = hosts_of(cluster)[host]
         address = address_of(host, cluster)
-        return cls(host, cluster, loaded.root, address, machine.variables, secrets)
+        return cls(host, parts, cluster, loaded.root, address, machine.variables, secrets)
 
     @property
     def nonce_from(self) -> str:

@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dctl.engine.catalogue.containers import CORE, ContainerSite
-from dctl.engine.catalogue.parts import placed_on
 from dctl.engine.catalogue.site import Site
 from dctl.engine.ports import PortBook
 from dctl.engine.runtimes.base import Restored, Say, Settled
@@ -17,7 +16,7 @@ from dctl.hosts.base import Host, Kind, Reader, Resource
 from dctl.hosts.docker.client import Engine
 from dctl.hosts.images import image_resource, images_of
 from dctl.spec.core import CorePart
-from dctl.spec.workload import Backing, Service, Workload
+from dctl.spec.workload import Backing, Service
 
 if TYPE_CHECKING:
     from dctl.hosts.ssh import Fleet
@@ -109,15 +108,11 @@ class Containers:
                         self._engine.remove_image(tag)
 
     @functools.cached_property
-    def _parts(self) -> Mapping[str, Workload]:
-        return placed_on(self._host, self._settled.cluster)
-
-    @functools.cached_property
     def _foreign(self) -> Mapping[str, str]:
         """The images that are pulled, and (one of) the parts that run from each."""
         return {
             part.image: name
-            for name, part in self._parts.items()
+            for name, part in self._settled.parts.items()
             if isinstance(part, Backing | Service) and part.image
         }
 
@@ -127,10 +122,10 @@ class Containers:
         from dctl.images import core_image, read_base, service_image
         from dctl.workspace import generated
 
-        core = any(isinstance(part, CorePart) for part in self._parts.values())
+        core = any(isinstance(part, CorePart) for part in self._settled.parts.values())
         runs = {
             name: part.run
-            for name, part in self._parts.items()
+            for name, part in self._settled.parts.items()
             if isinstance(part, Service) and part.run
         }
         if not core and not runs:

@@ -6,7 +6,6 @@ import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dctl.engine.catalogue.parts import placed_on
 from dctl.engine.catalogue.site import Site
 from dctl.engine.catalogue.units import CORE, UnitSite
 from dctl.engine.ports import PortBook
@@ -83,7 +82,7 @@ class Units:
 
     @functools.cached_property
     def _made(self) -> Mapping[str, Software]:
-        parts = placed_on(self._host, self._settled.cluster)
+        parts = self._settled.parts
         facts, root = self._reader.facts(), self._settled.root
         api = generated(root)
         made = {

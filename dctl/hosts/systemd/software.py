@@ -99,13 +99,17 @@ def run_software(
     """What the Python service in `folder` runs from, for a machine with those facts; `api` is the
     folder of the package that its workspace generates."""
     base = base_of(facts)
-    below = Software(
-        _packages(pins([], base.environment()), base), base.python, chassis_files(), "chassis"
-    )
+    below = _chassis(base)
     title = f"{cluster}/{service}"
     if packages := service_packages(folder, base):
         below = Software(packages, base.python, {}, f"{title}/packages", below)
     return Software(None, base.python, service_files(service, folder, api), title, below)
+
+
+@functools.cache  # machines are alike, mostly
+def _chassis(base: Base) -> Software:
+    packages = _packages(pins([], base.environment()), base)
+    return Software(packages, base.python, chassis_files(), "chassis")
 
 
 def base_of(facts: Mapping[str, Any]) -> Base:

@@ -55,7 +55,7 @@ def build(tmp_path: Path) -> Build:
                 secret_of=lambda name, secret: Path("/delivered") / name / secret,
             )
             for host in loaded.cluster.hosts
-            for settled in [Settled.of(loaded, host, NoSecrets())]
+            for settled in [Settled.of(loaded, host, {}, NoSecrets())]
         }
         resources = desired(Ground(loaded.cluster, tmp_path, sites))
         return {resource.name: resource for resource in resources}
