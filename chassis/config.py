@@ -18,7 +18,7 @@ from typing_extensions import TypeVar
 
 from chassis.clients import Address, parse_address
 from chassis.errors import ChassisError, ConfigError
-from chassis.keys import overlay, unknown, variable
+from chassis.keys import in_files, overlay, unknown, variable
 from chassis.yaml import read_mapping
 
 
@@ -187,7 +187,7 @@ def _validated(
     also = Platform if model is Nothing else None  # a mistyped key of ours lands here
     said = dict(unknown(model, document, also=also))
     problems += [f"{where}: {'.'.join(path)}: {text}" for path, text in said.items()]
-    document, used, wrong = overlay(model, document, env)
+    document, used, wrong = overlay(model, document, _with_files(model, env, problems))
     problems += wrong
     try:
         # Text is turned into numbers where numbers are wanted: variables are always text.
@@ -209,6 +209,22 @@ def _validated(
             problems.append(": ".join(part for part in (place, ".".join(path), text) if part))
         return None
     return validated
+
+
+def _with_files(
+    model: type[BaseModel], env: Mapping[str, str], problems: list[str]
+) -> Mapping[str, str]:
+    """The variables, with those whose value is in a file: secrets are delivered so."""
+    whole = dict(env)
+    for name in in_files(model, env):
+        file = whole.pop(f"{name}_FILE")
+        try:
+            whole[name] = Path(file).read_text(encoding="utf-8").removesuffix("\n")
+        except OSError as error:
+            problems.append(f"{name}_FILE: {file} cannot be read: {error.strerror}")
+        except UnicodeDecodeError:
+            problems.append(f"{name}_FILE: {file} is not text")
+    return whole
 
 
 def environment() -> Mapping[str, str]:

@@ -51,6 +51,14 @@ def overlay(
     return result, used, problems
 
 
+def in_files(model: _Model, env: Mapping[str, str]) -> Iterator[str]:
+    """The variables that are not set and whose NAME_FILE names the file of their value."""
+    names = {variable(path) for path, _ in _leaves(model)}
+    for name in sorted(names - env.keys()):
+        if f"{name}_FILE" in env and f"{name}_FILE" not in names:
+            yield name
+
+
 def unknown(
     model: _Model, document: Mapping[str, Any], *, also: _Model | None = None, at: Path = ()
 ) -> Iterator[tuple[Path, str]]:

@@ -41,7 +41,7 @@ def _runtime(settled: Settled, loaded: Loaded, say: Say, fleet: Callable[[], Fle
         case "process":
             from dctl.engine.runtimes.processes import Processes
 
-            return Processes(settled)
+            return Processes(settled, say)
         case "docker":
             from dctl.engine.runtimes.containers import Containers
 

@@ -12,7 +12,7 @@ from dctl.engine.catalogue.parts import CORE_PARTS
 from dctl.engine.catalogue.processes import ProcessSite
 from dctl.engine.catalogue.site import Site
 from dctl.engine.ports import PortBook
-from dctl.engine.runtimes.base import NONCE, Restored, Settled
+from dctl.engine.runtimes.base import NONCE, Restored, Say, Settled
 from dctl.hosts.base import Host, Kind, Reader, Resource
 from dctl.sources import source_digest
 
@@ -20,8 +20,8 @@ from dctl.sources import source_digest
 class Processes:
     """One host: this machine."""
 
-    def __init__(self, settled: Settled) -> None:
-        self._settled = settled
+    def __init__(self, settled: Settled, say: Say) -> None:
+        self._settled, self._say = settled, say
         self._name = settled.cluster.name
 
     def readers(self) -> Mapping[str, Reader]:
@@ -35,7 +35,7 @@ class Processes:
 
         host = self._settled.host
         own = ProcessHost(self._name, workspace=self._settled.root, host=host)
-        own.secrets = self._settled.secrets
+        own.secrets, own.say = self._settled.secrets, self._say
         return {host: own}
 
     def site(self, ports: PortBook) -> Site:

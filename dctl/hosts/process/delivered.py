@@ -19,16 +19,17 @@ from dctl.hosts.state.files import private_folder, remove_tree, write_whole
 _IN_MEMORY = ("tmpfs", "ramfs")
 
 
-def deliver(layout: Layout, instance: str, values: Mapping[str, str]) -> None:
-    """Let exactly these be there, readable by their owner only."""
+def deliver(layout: Layout, instance: str, values: Mapping[str, str]) -> bool:
+    """Let exactly these be there, readable by their owner only; whether no disk has them."""
     forget_one(layout, instance)
     if not values:
-        return
+        return True
     _prepare(layout)
     folder = layout.delivered / instance
     private_folder(folder)
     for name, text in values.items():
         write_whole(folder / name, text)
+    return layout.delivered.is_symlink()
 
 
 def there(layout: Layout, instance: str, name: str) -> bool:

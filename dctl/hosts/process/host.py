@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from dctl.errors import DctlError, NotFoundError
@@ -36,6 +36,8 @@ class ProcessHost(ProcessReader):
 
     secrets: Secrets = NoSecrets()
     """Whom to ask for the values that are delivered."""
+    say: Callable[[str], None] = staticmethod(lambda _: None)
+    """Who hears what a person should know."""
 
     @functools.cached_property
     def _keeping(self) -> Keeping:
@@ -173,7 +175,11 @@ class ProcessHost(ProcessReader):
         with self._supervisor.writing():
             self._forget_run(name)
             self._write_files(name, asked["spec"]["files"])
-            delivered.deliver(self._layout, name, values)
+            if not delivered.deliver(self._layout, name, values):
+                self.say(
+                    f"no folder in memory was found: the secrets of {name} are files on the disk,"
+                    f" for you alone to read: {self._layout.delivered / name}"
+                )
             write_json(self._layout.manifest(name), asked)
             self._supervisor.configure()
             self._supervisor.put(name)

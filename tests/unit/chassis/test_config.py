@@ -100,6 +100,29 @@ def test_a_variable_becomes_what_the_setting_is(
     assert getattr(read(tmp_path=tmp_path, env={variable: value}).settings, key) == wanted
 
 
+def test_a_variable_may_name_the_file_of_a_value_as_secrets_are_delivered(tmp_path: Path) -> None:
+    for name, text in (("note", "pearl\n"), ("limit", "7\n")):
+        (tmp_path / name).write_text(text)
+    env = {
+        "DRAFT_NOTE_FILE": str(tmp_path / "note"),
+        "DRAFT_LIMITS_PER_MINUTE_FILE": str(tmp_path / "limit"),
+    }
+    settings = read("note: mine", tmp_path=tmp_path, env=env).settings
+    assert (settings.note, settings.limits.per_minute) == ("pearl", 7)
+    told = read(tmp_path=tmp_path, env={**env, "DRAFT_NOTE": "set"}).settings
+    assert told.note == "set"
+
+
+def test_a_file_of_a_value_that_cannot_be_read_is_told_by_its_variable(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff")
+    gone, binary = str(tmp_path / "gone"), str(tmp_path / "binary")
+    env = {"DRAFT_NOTE_FILE": gone, "DRAFT_GREETING_FILE": binary}
+    assert refusal(tmp_path=tmp_path, env=env) == [
+        f"DRAFT_GREETING_FILE: {binary} is not text",
+        f"DRAFT_NOTE_FILE: {gone} cannot be read: No such file or directory",
+    ]
+
+
 def test_labels_can_be_set_by_a_variable(tmp_path: Path) -> None:
     env = {"DRAFT_SERVICE_METADATA": "{zone: a, rack: '2'}"}
     config = read(tmp_path=tmp_path, env=env)

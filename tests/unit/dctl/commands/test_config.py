@@ -113,3 +113,28 @@ def test_other_commands_mean_the_same_variant(workspace: Path, capsys: Output) -
     for command in ("infra status", "infra logs", "ps", "kv get a", "tui --snapshot a.txt"):
         assert run([*command.split(), "-e", "prod"]) == ExitCode.BAD_SPEC
         assert "cluster.prod.yaml:1:29: services.cart.replicas" in capsys.readouterr().err
+
+
+def test_what_a_secret_variable_holds_is_not_told_and_the_output_is_a_spec_again(
+    workspace: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("API_TOKEN", "pearl-1")
+    monkeypatch.setenv("PLAIN", "pearl-2")
+    monkeypatch.setenv("REGION", "eu")
+    text = (workspace / "cluster.yaml").read_text()
+    more = 'A: "x${API_TOKEN}", PASSWORD: "${PLAIN}", B: "${DB_PASSWORD}", C: "${REGION}", '
+    (workspace / "cluster.yaml").write_text(text.replace("PRICE:", f"{more}PRICE:"))
+    env = config(capsys)["services"]["cart"]["env"]
+    assert env["A"] == "x${API_TOKEN}"
+    assert env["PASSWORD"] == "${PLAIN}"
+    assert env["B"] == "${DB_PASSWORD}"  # a secret is taken from it
+    assert env["C"] == "eu"
+    for flags in ([], ["--show-origin"], ["--show-origin", "-o", "json"]):
+        assert run(["config", *flags]) == 0
+        out, _ = capsys.readouterr()
+        assert "pearl" not in out
+        assert "hunter2" not in out
+        if "json" not in flags:
+            (workspace / "again.yaml").write_text(out)
+            assert run(["config", "-f", "again.yaml", "-o", "json"]) == 0
+            assert json.loads(capsys.readouterr().out)["services"]["cart"]["env"] == env

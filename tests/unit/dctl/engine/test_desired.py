@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dctl.engine.catalogue.containers import ContainerSite
 from dctl.engine.catalogue.ground import Ground
 from dctl.engine.catalogue.processes import ProcessSite
 from dctl.engine.cluster import open_cluster
@@ -153,3 +154,53 @@ def test_a_service_may_import_the_modules_beside_its_main(build: Build) -> None:
     argv = build("services: {cart: {run: services/cart}}\n")["cart-1"].spec["argv"]
     assert "-P" not in argv
     assert argv[-1].endswith("/services/cart/main.py")
+
+
+def test_of_a_secret_a_process_is_told_the_file_and_its_spec_holds_no_more(build: Build) -> None:
+    found = build(
+        "secrets: {db: {env: DB}}\n"
+        "services:\n"
+        "  cart: {run: services/cart, env: {DB: secret://db, REGION: eu}}\n"
+        "  mail: {command: mail}\n"
+    )
+    spec = found["cart-1"].spec
+    assert spec["env"]["DB_FILE"] == "/state/delivered/cart-1/db"
+    assert spec["env"]["REGION"] == "eu"
+    assert "DB" not in spec["env"]
+    assert spec["digests"] == {"db": ""}
+    assert "secret://" not in str(spec)
+    rollout = found["cart-1"].rollout
+    assert rollout is not None
+    assert rollout.stand_in is not None
+    assert rollout.stand_in.spec["env"]["DB_FILE"] == "/state/delivered/cart-next/db"
+    assert found["mail-1"].spec["digests"] == {}
+
+
+def test_a_container_gets_secrets_as_files_where_variables_and_mounts_say(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("text")
+    (tmp_path / "cluster.yaml").write_text(
+        HEAD + "runtime: docker\n"
+        "core: {nats: false, blueprint: false, catalyst: false, fuse: false, envoy: false}\n"
+        "security: {nonce: secret://nonce}\n"
+        "secrets: {db: {env: DB}, key: {env: KEY}, nonce: {env: NONCE}}\n"
+        "infra:\n"
+        "  store: {from: postgres, env: {POSTGRES_PASSWORD: secret://db}, "
+        "files: {/etc/key: secret://key, /etc/plain: plain}}\n"
+    )
+    cluster = load(tmp_path / "cluster.yaml", root=tmp_path).cluster
+    site = ContainerSite(
+        host="local",
+        ports=PortBook([], lambda host, address: 40_000),
+        images={},
+        nonce_from="secret://nonce",
+    )
+    (store,) = desired(Ground(cluster, tmp_path, {"local": site}))
+    assert store.spec["env"]["POSTGRES_PASSWORD_FILE"] == "/run/draft/secrets/db"
+    assert "POSTGRES_PASSWORD" not in store.spec["env"]
+    assert store.spec["files"] == {"/etc/plain": "text"}
+    assert store.spec["secrets"] == {
+        "/etc/key": "secret://key",
+        "/run/draft/nonce": "secret://nonce",
+        "/run/draft/secrets/db": "secret://db",
+    }
+    assert set(store.spec["digests"]) == {"db", "key", "nonce"}
