@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dctl.engine.catalogue.site import Port, Program, Site, digests_of, rollout_of
-from dctl.hosts.base import Condition, Endpoint, Kind, Need, Resource
+from dctl.engine.catalogue.site import Instance, Port, Site, digests_of
+from dctl.hosts.base import Check, Condition, Endpoint, Json, Kind, Need
 from dctl.hosts.docker import ContainerSpec, PublishedPort
 from dctl.hosts.images import image_name
 from dctl.images import core as image
 from dctl.secrets.references import SCHEME, is_reference, secret_name
-from dctl.spec.workload import Workload
 
 FILES = "/etc/draft"
 SECRETS = "/run/draft/secrets"
@@ -27,6 +26,8 @@ class ContainerSite(Site):
     """`images` tells the tag for each of the user's service folders, and for the core as "core".
     `nonce_from` is the cluster's own secret, which each container gets as a file; "" where it has
     none. `images_host` is the host that is the images of its engine."""
+
+    kind = Kind.CONTAINER
 
     images: Mapping[str, str]
     nonce_from: str
@@ -67,31 +68,21 @@ class ContainerSite(Site):
     def main(self, service: str, folder: Path) -> tuple[str, ...]:
         return ()  # its image knows
 
-    def place(
-        self,
-        part: Workload,
-        service: str,
-        instance: str,
-        program: Program,
-        needs: tuple[Need, ...],
-    ) -> Resource:
-        chosen = program.image or self.images.get(service) or self.images[CORE]
-        check = program.check
-        if check is not None and check.type == "exec":
-            check = dataclasses.replace(check, target=instance)
+    def spec(self, one: Instance) -> Mapping[str, Json]:
+        part, program = one.part, one.program
         mounts: dict[str, str] = {}
         secrets: dict[str, str] = {}
         for path, content in program.mounts.items():
             (secrets if is_reference(content) else mounts)[path] = content
-        secrets |= {self.secret(instance, name): SCHEME + name for name in digests_of(part)}
+        secrets |= {self.secret(one.name, name): SCHEME + name for name in digests_of(part)}
         if self.nonce:
             secrets[self.nonce] = self.nonce_from
-        spec = ContainerSpec(
-            image=chosen,
+        return ContainerSpec(
+            image=self._image(one),
             command=tuple(program.argv),
-            env=self.env(part, instance, program),
+            env=self.env(part, one.name, program),
             files={f"{FILES}/{n}": text for n, text in program.files.items()} | mounts,
-            aliases=(service,),
+            aliases=(one.service,),
             secrets=secrets,
             digests=dict.fromkeys(sorted(filter(None, map(secret_name, secrets.values()))), ""),
             volumes=program.volumes,
@@ -104,15 +95,16 @@ class ContainerSite(Site):
             memory=part.resources.memory,
             cpus=part.resources.cpus,
             source=program.source,
-        )
-        return Resource(
-            kind=Kind.CONTAINER,
-            name=instance,
-            host=self.host,
-            service=service,
-            spec=spec.to_json(),
-            ports={name: port.here for name, port in program.ports.items()},
-            needs=(Need(image_name(self.images_host, chosen), Condition.HEALTHY), *needs),
-            check=check,
-            rollout=rollout_of(part),
-        )
+        ).to_json()
+
+    def stands_on(self, one: Instance) -> tuple[Need, ...]:
+        return (Need(image_name(self.images_host, self._image(one)), Condition.HEALTHY),)
+
+    def check(self, one: Instance) -> Check | None:
+        check = one.program.check
+        if check is not None and check.type == "exec":
+            return dataclasses.replace(check, target=one.name)
+        return check
+
+    def _image(self, one: Instance) -> str:
+        return one.program.image or self.images.get(one.service) or self.images[CORE]

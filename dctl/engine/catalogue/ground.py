@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dctl.engine.catalogue.parts import parts, placed
-from dctl.engine.catalogue.site import Port, Program, Site
+from dctl.engine.catalogue.site import Instance, Port, Program, Site
 from dctl.hosts.base import Condition, Endpoint, Need, Resource
 from dctl.spec import Cluster
 from dctl.spec.types import Address
@@ -53,7 +53,7 @@ class Ground:
         """The resource that runs an instance of a part."""
         part = self.parts[service]
         needs = self.needs({**program.needs, **part.depends_on})
-        return self.site(instance).place(part, service, instance, program, needs)
+        return self.site(instance).place(Instance(instance, service, part, program, needs))
 
     def near(self, part: str, instance: str) -> str:
         """The instance of a part that another one should call: one on its own host, if any. ""

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from dctl import bundled
-from dctl.engine.catalogue.site import Port, Program, Site, digests_of, rollout_of
-from dctl.hosts.base import Endpoint, Kind, Need, Resource
+from dctl.engine.catalogue.site import Instance, Port, Site, digests_of
+from dctl.hosts.base import Endpoint, Json, Kind
 from dctl.hosts.process import ProcessSpec
-from dctl.spec.workload import Workload
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessSite(Site):
     """`files_of(name)` and `data_of(name)` are the folders of an instance, in the file of
     `secret_of(name, secret)` it reads a secret; `nonce_file` is that of the cluster's own."""
+
+    kind = Kind.PROCESS
 
     files_of: Callable[[str], Path]
     data_of: Callable[[str], Path]
@@ -52,19 +53,13 @@ class ProcessSite(Site):
         own = folder / ".venv" / "bin" / "python"
         return (str(own) if own.exists() else sys.executable, str(folder / "main.py"))
 
-    def place(
-        self,
-        part: Workload,
-        service: str,
-        instance: str,
-        program: Program,
-        needs: tuple[Need, ...],
-    ) -> Resource:
-        spec = ProcessSpec(
+    def spec(self, one: Instance) -> Mapping[str, Json]:
+        part, program = one.part, one.program
+        return ProcessSpec(
             argv=tuple(program.argv),
-            env=self.env(part, instance, program),
+            env=self.env(part, one.name, program),
             files=program.files,
-            cwd=str(program.cwd or self.data(instance)),
+            cwd=str(program.cwd or self.data(one.name)),
             source=program.source,
             restart=part.restart.when,
             backoff=(part.restart.backoff.low, part.restart.backoff.high),
@@ -73,15 +68,4 @@ class ProcessSite(Site):
             memory=part.resources.memory,
             cpus=part.resources.cpus,
             digests=digests_of(part),
-        )
-        return Resource(
-            kind=Kind.PROCESS,
-            name=instance,
-            host=self.host,
-            service=service,
-            spec=spec.to_json(),
-            ports={name: port.here for name, port in program.ports.items()},
-            needs=needs,
-            check=program.check,
-            rollout=rollout_of(part),
-        )
+        ).to_json()

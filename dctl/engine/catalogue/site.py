@@ -11,10 +11,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from dctl.engine.ports import PortBook
-from dctl.hosts.base import Check, Endpoint, Need, Resource, Rollout
+from dctl.hosts.base import Check, Endpoint, Json, Kind, Need, Resource, Rollout
 from dctl.hosts.ports import ANYWHERE, reachable
 from dctl.secrets.references import secret_name
 from dctl.spec.workload import Health, Workload
@@ -59,6 +59,18 @@ class Program:
     mounts: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One instance of a `part`: of `service`, which is the part's name. `needs` are those of its
+    program and those of the spec."""
+
+    name: str
+    service: str
+    part: Workload
+    program: Program
+    needs: tuple[Need, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Site(ABC):
     """The place that parts are built for: one host of one cluster, under one runtime.
@@ -67,6 +79,8 @@ class Site(ABC):
     by others listens there, unless the spec names an address. `variables` are environment
     variables of all that is placed there.
     """
+
+    kind: ClassVar[Kind]
 
     host: str
     ports: PortBook
@@ -107,15 +121,30 @@ class Site(ABC):
         """The command line of a user's service folder."""
 
     @abstractmethod
-    def place(
-        self,
-        part: Workload,
-        service: str,
-        instance: str,
-        program: Program,
-        needs: tuple[Need, ...],
-    ) -> Resource:
+    def spec(self, one: Instance) -> Mapping[str, Json]:
+        """What is asked of it: the shape of its kind."""
+
+    def stands_on(self, one: Instance) -> tuple[Need, ...]:
+        """What it runs from, where that is a resource of its own."""
+        return ()
+
+    def check(self, one: Instance) -> Check | None:
+        """How its health is asked for."""
+        return one.program.check
+
+    def place(self, one: Instance) -> Resource:
         """The resource that runs it."""
+        return Resource(
+            kind=self.kind,
+            name=one.name,
+            host=self.host,
+            service=one.service,
+            spec=self.spec(one),
+            ports={name: port.here for name, port in one.program.ports.items()},
+            needs=(*self.stands_on(one), *one.needs),
+            check=self.check(one),
+            rollout=rollout_of(one.part),
+        )
 
     def env(self, part: Workload, instance: str, program: Program) -> dict[str, str]:
         """What is in its environment: the spec's own word on it wins. Of a secret it is told the

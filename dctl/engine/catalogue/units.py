@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dctl.engine.catalogue.processes import ProcessSite
-from dctl.engine.catalogue.site import Program
-from dctl.hosts.base import Need, Resource
+from dctl.engine.catalogue.site import Instance
+from dctl.hosts.base import Json, Need
 from dctl.hosts.systemd.environments import software_name
 from dctl.hosts.systemd.layout import OPT
 from dctl.hosts.systemd.software import Software
 from dctl.spec.core import CorePart
-from dctl.spec.workload import Workload
 
 CORE = "core"
 
@@ -37,22 +36,17 @@ class UnitSite(ProcessSite):
         software = self.software.get(service)
         return software.argv if software else (f"{OPT}/unknown",)
 
-    def place(
-        self,
-        part: Workload,
-        service: str,
-        instance: str,
-        program: Program,
-        needs: tuple[Need, ...],
-    ) -> Resource:
-        name = CORE if isinstance(part, CorePart) else service
-        software = self.software.get(name)
+    def spec(self, one: Instance) -> Mapping[str, Json]:
+        software = self.software.get(one.service)
         # Where it runs from is named by its content, so its code needs no digest of its own.
-        cwd = Path(software.cwd) if software and name != CORE else None
-        program = dataclasses.replace(program, cwd=cwd, source="")
-        if software:
-            needs = (Need(software_name(self.host, name, software)), *needs)
-        return super().place(part, service, instance, program, needs)
+        cwd = Path(software.cwd) if software else None
+        program = dataclasses.replace(one.program, cwd=cwd, source="")
+        return super().spec(dataclasses.replace(one, program=program))
+
+    def stands_on(self, one: Instance) -> tuple[Need, ...]:
+        name = CORE if isinstance(one.part, CorePart) else one.service
+        software = self.software.get(name)
+        return (Need(software_name(self.host, name, software)),) if software else ()
 
     def _folder(self, part: str) -> str:
         software = self.software.get(part)
