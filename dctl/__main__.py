@@ -11,7 +11,6 @@ import errno
 import gc
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 
 import click
@@ -77,6 +76,8 @@ def _run(argv: Sequence[str]) -> int:
         return error.exit_code
     except Exception as error:  # noqa: BLE001  the last line before a traceback
         if os.environ.get("DCTL_DEBUG"):
+            import traceback
+
             traceback.print_exc()  # here, where no secret gets through
             return ExitCode.ERROR
         if isinstance(error, OSError) and error.errno in _REFUSALS:

@@ -9,15 +9,12 @@ It is one for the process, since what was learnt must not leave by any way out o
 
 from __future__ import annotations
 
-import base64
-import json
 import re
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 HIDDEN = "(hidden)"
 
@@ -72,6 +69,10 @@ class Redactor:
 def forms(value: str) -> set[str]:
     """What a secret may look like in text: as it is, line by line, and as JSON, a shell, a URL,
     base64 and hexadecimal digits write it."""
+    # Here, for every start of dctl passes through this module, and few know a secret.
+    import json
+    from urllib.parse import quote, quote_plus
+
     bare = value.strip()
     if len(bare) < SHORTEST:
         return set()
@@ -91,6 +92,8 @@ def forms(value: str) -> set[str]:
 
 def _base64(data: bytes) -> Iterator[str]:
     """The digits that tell of `data` alone, wherever it stands in what was encoded."""
+    import base64
+
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + data).decode().rstrip("=")
         first = (0, 2, 3)[before]  # these digits tell of what stands before it, too

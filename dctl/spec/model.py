@@ -64,9 +64,9 @@ class Host(Part):
 class Secret(Part):
     """Where a secret comes from: exactly one of file, env, exec and store."""
 
-    file: Some | None = None
-    env: Some | None = None
-    exec: Argv = ()
+    file: Some | None = Field(None, description="a file that holds it and nothing else")
+    env: Some | None = Field(None, description="environment variable of dctl's own")
+    exec: Argv = Field((), description="a command that prints it")
     store: Some | None = Field(None, description="key in the workspace's encrypted store")
 
 

@@ -18,6 +18,7 @@ import pytest
 from tests.support.clusters import Cluster
 from tests.support.docker import docker, image
 from tests.support.leaks import files_with, holds, in_docker, processes_with
+from tests.support.processes import kill
 from tests.support.waiting import wait_until
 
 HEAD = """\
@@ -156,6 +157,17 @@ def test_what_memory_has_lost_is_drift_and_is_given_again(shop: Shop) -> None:
     assert 'secret db (none) -> "(hidden)"' in shop.dctl("infra", "plan").stdout
     shop.dctl("infra", "apply", "-y")
     assert shop.delivered()["db"] == shop.db
+
+
+def test_a_process_is_not_started_again_without_its_secret_and_says_so(shop: Shop) -> None:
+    shop.spec(CART.replace("{when: never}", "{when: always, backoff: 1s..2s}"))
+    shop.dctl("infra", "apply", "-y")
+    subprocess.run(["rm", "-r", str((shop.state / "delivered").resolve())], check=True)
+    kill(shop.pids()["cart-1"])
+    log = shop.state / "logs" / "cart-1.log"
+    wait_until(lambda: "cart-1 misses the secret" in log.read_text(), within=20)
+    shop.dctl("infra", "apply", "-y")
+    assert shop.status()["cart-1"]["actual"] == "running"
 
 
 def test_looking_and_restarting_ask_no_source(shop: Shop) -> None:

@@ -54,6 +54,7 @@ def main(argv: Sequence[str]) -> None:
         _say(f"{name} cannot be started: {error}")
         time.sleep(_PAUSE)
         sys.exit(1)
+    _refuse_without_secrets(layout, name, asked)
     _become(layout, name, asked)
 
 
@@ -64,6 +65,14 @@ def _die_with(parent: int, layout: Layout) -> None:
     # It may have died before we asked for that.
     if os.getppid() != parent or layout.pid_file.read_text().strip() != str(parent):
         sys.exit(1)
+
+
+def _refuse_without_secrets(layout: Layout, name: str, asked: Manifest) -> None:
+    """What goes on without its secret may go on without a lock on its door."""
+    for secret in asked["spec"].get("digests") or ():
+        if not layout.delivered_to(name, secret).is_file():
+            _say(f"{name} misses the secret {secret}: dctl infra apply gives it anew")
+            sys.exit(_CANNOT_RUN)
 
 
 def _become(layout: Layout, name: str, asked: Manifest) -> None:

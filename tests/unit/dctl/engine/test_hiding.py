@@ -5,9 +5,11 @@ import json
 import pytest
 
 from dctl.engine.plan import make_plan
+from dctl.engine.records import entry
 from dctl.engine.sight import Sight
 from dctl.hosts.base import Json, Kind, Observed, Resource, State
 from dctl.render.plan import plan_text
+from dctl.secrets.redaction import guarded, learn
 
 
 def told(before: Json, after: Json) -> str:
@@ -55,3 +57,14 @@ def test_where_a_secret_is_kept_is_told_and_so_is_everything_else() -> None:
     assert 'env.DB_PASSWORD_FILE "/a" -> "/b"' in said
     assert 'env.REGION "eu" -> "us"' in said
     assert 'env.URL "http://a/b" -> "http://a:80/c@d"' in said
+
+
+def test_what_is_known_to_be_secret_is_not_told_under_whatever_name() -> None:
+    with guarded():
+        learn("s3same")
+        said = told({"env": {"A": "1"}, "argv": []}, {"env": {"A": "s3same"}, "argv": ["x=s3same"]})
+        line = entry("ended", 1, failed={"a-1": "cannot open: s3same"})
+    assert "s3same" not in said + json.dumps(line)
+    assert 'env.A "1" -> "(hidden)"' in said
+    assert 'argv [] -> ["x=(hidden)"]' in said
+    assert line["failed"] == {"a-1": "cannot open: (hidden)"}

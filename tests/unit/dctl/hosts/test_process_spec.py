@@ -20,7 +20,7 @@ from dctl.hosts.process.records import Manifest
 FULL = ProcessSpec(
     argv=("serve", "--rate=100%"),
     env={"PASSWORD": "100%sure"},
-    files={"config.yaml": "secret: 1"},
+    files={"config.yaml": "pearl: 1"},
     cwd="/srv",
     source="abc",
     restart="always",
@@ -73,7 +73,7 @@ def test_configuration_holds_neither_command_nor_secret() -> None:
     text = configuration(Layout(Path("/s")), Path("/s/sock"), "/py", [manifest()], quiet=False)
     assert "100" not in text
     assert "--rate" not in text
-    assert "secret" not in text
+    assert "pearl" not in text
     section = parsed(text)["program:a-1"]
     assert section["command"].startswith("/py -I -S ")
     assert section["command"].endswith(" shim /s a-1")

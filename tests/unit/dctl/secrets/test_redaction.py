@@ -10,6 +10,7 @@ from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 
+from dctl.__main__ import run
 from dctl.secrets.redaction import HIDDEN, Redactor, guarded, learn, unguarded
 
 PEARL = 'p3arl+/ "of" the\\sea?'
@@ -122,3 +123,20 @@ def test_both_streams_are_looked_through_by_whatever_way_they_are_written_to(
     out, err = capfdbinary.readouterr()
     assert err == f"a {HIDDEN}\n".encode()
     assert out == f"two {HIDDEN}\nthree {HIDDEN} ".encode() + b"\xff\nmeant\npearl again\n"
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+def test_a_bug_tells_no_secret_even_with_its_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, debug: str
+) -> None:
+    def buggy(*_: object, **__: object) -> None:
+        learn("pearl-in-a-bug")
+        raise RuntimeError("cannot use pearl-in-a-bug")
+
+    monkeypatch.setenv("DCTL_DEBUG", debug)
+    monkeypatch.setattr("dctl.cli.root.main", buggy)
+    assert run([]) == 1
+    out, err = capsys.readouterr()
+    assert "RuntimeError: cannot use (hidden)" in err
+    assert ("Traceback" in err) is bool(debug)
+    assert "in-a-bug" not in out + err

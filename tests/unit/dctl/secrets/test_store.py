@@ -172,3 +172,12 @@ def test_one_line_changes_with_one_secret(root: Path) -> None:
     changed = [line for line, other in zip(before, after, strict=True) if line != other]
     assert len(changed) == 1
     assert changed[0].strip().startswith('"b":')
+
+
+def test_a_reader_sees_the_old_store_or_the_new_and_never_a_part(root: Path) -> None:
+    Store(root).set("db", "old")
+    before = (root / FILE).read_text()
+    with open(root / FILE) as reader:
+        Store(root).set("db", "new")
+        assert reader.read() == before
+    assert Store(root).get("db") == "new"
