@@ -25,12 +25,16 @@ from dctl.hosts.base import (
     PortOwner,
     Probe,
     Resource,
+    Secrets,
     State,
 )
+from dctl.hosts.passive import NoSecrets
 
 
 class FakeHost:
     """Reader and Host of one cluster, all in memory; `calls` lists each change in order."""
+
+    secrets: Secrets = NoSecrets()
 
     def __init__(self, cluster: str, name: str = "local") -> None:
         self.name = name
@@ -40,7 +44,7 @@ class FakeHost:
         self.silent = ""  # why it does not answer
         self.crashing: set[str] = set()  # names that end right after every start
         self.ill: set[str] = set()  # check targets that answer badly
-        self.secrets: dict[str, str] = {}
+        self.kept: dict[str, str] = {}
         self.delivered: dict[str, dict[str, str]] = {}
         self.exits: dict[str, int] = {}  # name -> what a command beside it ends with
         self._cluster = cluster
@@ -87,6 +91,7 @@ class FakeHost:
 
     def ensure(self, resource: Resource) -> None:
         self._call("ensure", resource.name)
+        self._deliver(resource)
         self._things[resource.name] = Observed(
             kind=resource.kind,
             name=resource.name,
@@ -111,12 +116,13 @@ class FakeHost:
     def remove(self, name: str) -> None:
         self._call("remove", name)
         self._things.pop(name, None)
+        self.delivered.pop(name, None)
 
     def keep_secret(self, name: str, text: str = "") -> None:
-        self.secrets[name] = text or self.secrets.get(name) or f"{name} of {self.name}"
+        self.kept[name] = text or self.kept.get(name) or f"{name} of {self.name}"
 
     def secret(self, name: str) -> str:
-        return self.secrets.get(name, "")
+        return self.kept.get(name, "")
 
     def execute(self, name: str, argv: Sequence[str]) -> int:
         if name not in self._things:
@@ -178,6 +184,14 @@ class FakeHost:
         self._things[name] = dataclasses.replace(
             self._things[name], state=State.STOPPED, last_exit=last_exit
         )
+
+    def _deliver(self, resource: Resource) -> None:
+        before = self._things.get(resource.name)
+        had = (before.spec or {}).get("digests") or {} if before else {}
+        for secret, text in self.given(resource.name).items():
+            self.secrets.remember(secret, had[secret], text)
+        wanted = resource.spec.get("digests") or {}
+        self.delivered[resource.name] = {n: self.secrets.text(n, d) for n, d in wanted.items()}
 
     def _set(self, verb: str, name: str, state: State) -> None:
         self._call(verb, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Protocol
 import pytest
 
 from dctl.engine.verdict import Action, verdict
-from dctl.errors import LockedError, NotFoundError
+from dctl.errors import DctlError, LockedError, NotFoundError
 from dctl.hosts.base import Check, Endpoint, Host, Kind, Need, Observed, Resource, State
 from dctl.hosts.fake import FakeHost
 from dctl.hosts.process import ProcessHost, ProcessSpec
@@ -235,6 +236,62 @@ def test_the_newest_releases_are_kept_in_order(host: Host) -> None:
         host.keep_release({"id": number, "resources": []})
     kept = [release["id"] for release in host.releases()]
     assert kept == list(range(3, 13))
+
+
+class Values:
+    """Whom a host asks for secrets. What it says will go is remembered."""
+
+    def __init__(self) -> None:
+        self.gone: list[tuple[str, str, str]] = []
+
+    def text(self, name: str, digest: str) -> str:
+        if digest == "lost":
+            raise DctlError(f"the secret {name} cannot be had")
+        return f"pearl {name} {digest}\nof the sea"
+
+    def remember(self, name: str, digest: str, text: str) -> None:
+        self.gone.append((name, digest, text))
+
+
+def with_secrets(resource: Resource, **digests: str) -> Resource:
+    spec = {**resource.spec, "digests": digests}
+    if resource.kind is Kind.CONTAINER:
+        spec["secrets"] = {f"/run/here/{name}": f"secret://{name}" for name in digests}
+    return dataclasses.replace(resource, spec=spec)
+
+
+def test_secrets_are_delivered_and_what_goes_is_told_before(
+    host: Host, resource: Ask, cluster: str
+) -> None:
+    host.secrets = values = Values()
+    assert host.given("a-1") == {}
+    first = with_secrets(resource(), db="1", key="1")
+    host.ensure(first)
+    assert host.given("a-1") == {n: f"pearl {n} 1\nof the sea" for n in ("db", "key")}
+    assert verdict(first, await_state(host, State.RUNNING), cluster).action is Action.NONE
+
+    second = with_secrets(resource(), db="2")
+    changes = verdict(second, seen(host), cluster).changes
+    assert {"secret db", "secret key"} <= {change.field for change in changes}
+    host.ensure(second)
+    assert host.given("a-1") == {"db": "pearl db 2\nof the sea"}
+    assert sorted(values.gone) == [(n, "1", f"pearl {n} 1\nof the sea") for n in ("db", "key")]
+    assert verdict(second, await_state(host, State.RUNNING), cluster).action is Action.NONE
+
+    host.remove("a-1")
+    assert host.given("a-1") == {}
+
+
+def test_a_secret_that_cannot_be_had_leaves_all_as_it_was(
+    host: Host, resource: Ask, cluster: str
+) -> None:
+    host.secrets = Values()
+    first = with_secrets(resource(), db="1")
+    host.ensure(first)
+    with pytest.raises(DctlError, match="the secret db cannot be had"):
+        host.ensure(with_secrets(resource(color="blue"), db="lost"))
+    assert verdict(first, await_state(host, State.RUNNING), cluster).action is Action.NONE
+    assert host.given("a-1") == {"db": "pearl db 1\nof the sea"}
 
 
 def test_a_command_beside_a_thing_has_its_environment_and_its_exit_code_is_passed_on(

@@ -30,8 +30,8 @@ def fleet(*names: str) -> dict[str, FakeHost]:
 def test_a_secret_that_the_first_host_makes_is_the_secret_of_every_host_that_is_changed() -> None:
     hosts = fleet("core-1", "core-2", "idle-1")
     apply(hosts, asked("a-1", "core-1"), asked("b-1", "core-2"), secrets={"nonce": ""})
-    assert hosts["core-2"].secrets == hosts["core-1"].secrets != {}
-    assert hosts["idle-1"].secrets == {}
+    assert hosts["core-2"].kept == hosts["core-1"].kept != {}
+    assert hosts["idle-1"].kept == {}
 
 
 def test_the_books_are_with_the_first_host_alone() -> None:
