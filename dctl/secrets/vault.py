@@ -86,10 +86,12 @@ class Vault:
         return self.value(name)
 
     def remember(self, name: str, digest: str, text: str) -> None:
-        """Keep an older value in mind, in case that what uses it is put back."""
+        """Keep an older value in mind, in case that what uses it is put back; if it is the one
+        that was given, and not what a cut-off change or somebody else has put there."""
         learn(text)
-        with self._lock:
-            self._older[name, digest] = text
+        if self._digest_of(name, text) == digest:
+            with self._lock:
+                self._older[name, digest] = text
 
     @property
     def has_kept_key(self) -> bool:

@@ -118,7 +118,9 @@ class Workload(Part):
 
     on: On | None = Field(None, description="a host's name, or labels; default: any host")
     runtime: Runtime | None = Field(None, description="default: the host's, then the cluster's")
-    env: dict[EnvName, Written] = {}
+    env: dict[EnvName, Written] = Field(
+        {}, description="of a value that is secret://name it gets the file, as <NAME>_FILE"
+    )
     config: Settings = Field({}, description="merged into the service's config.yaml")
     health: Health | None = None
     depends_on: Named[Condition] = {}

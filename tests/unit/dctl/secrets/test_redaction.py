@@ -11,6 +11,7 @@ from urllib.parse import quote, quote_plus, urlencode
 import pytest
 
 from dctl.__main__ import run
+from dctl.render.output import Format, emit, emit_list
 from dctl.secrets.redaction import HIDDEN, Redactor, guarded, learn, unguarded
 
 PEARL = 'p3arl+/ "of" the\\sea?'
@@ -140,3 +141,17 @@ def test_a_bug_tells_no_secret_even_with_its_traceback(
     assert "RuntimeError: cannot use (hidden)" in err
     assert ("Traceback" in err) is bool(debug)
     assert "in-a-bug" not in out + err
+
+
+@pytest.mark.parametrize("format", ["yaml", "json", "ndjson"])
+def test_a_document_that_breaks_lines_breaks_no_secret_in_two(
+    capsys: pytest.CaptureFixture[str], format: Format
+) -> None:
+    secret = " ".join(f"pearl{number}" for number in range(40))
+    with guarded():
+        learn(secret)
+        emit("Test", {"a": [f"it is {secret}"]}, format=format)
+        emit_list("Test", [{"a": secret}], columns={"a": "a"}, format=format)
+    out = capsys.readouterr().out
+    assert "pearl" not in out
+    assert out.count("(hidden)") == 2

@@ -225,6 +225,9 @@ def test_a_value_that_changed_since_is_not_given_for_the_old_digest(
     made.forget()
     with pytest.raises(DctlError, match="has another value now"):
         made.text("db", old)
+    made.remember("db", old, "somebody-elses")
+    with pytest.raises(DctlError, match="has another value now"):
+        made.text("db", old)
     made.remember("db", old, "old-pearl")
     assert made.text("db", old) == "old-pearl"
 
