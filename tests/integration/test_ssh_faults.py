@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from dctl.errors import DctlError, UnreachableError
-from dctl.hosts.ssh import Fleet
+from dctl.hosts.base import Endpoint
+from dctl.hosts.ssh import Fleet, tunnel
 from dctl.hosts.ssh.fleet import Step
 from dctl.hosts.ssh.known import KnownHosts
 from tests.support.machines import Machine, machines
@@ -98,6 +101,22 @@ def test_a_connection_that_is_cut_in_the_middle_is_told_and_made_again(
         with pytest.raises(UnreachableError, match=r"to b .* was cut"):
             waiting.result(30)
         assert everywhere(fleet) == {name: name for name in NAMES}
+
+
+def test_a_tunnel_that_hangs_is_told_and_not_waited_for_without_end(
+    three: list[Machine], known: KnownHosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Fleet([machine.target() for machine in three], known=known) as fleet:
+        fleet.tunnel("a").port(Endpoint("127.0.0.1", 22))
+        master = fleet.tunnel("a")._master
+        assert master is not None
+        monkeypatch.setattr(tunnel, "_PATIENCE", 0.3)
+        os.kill(master.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(UnreachableError, match=r"a \(deploy@.* did not answer in time"):
+                fleet.tunnel("a").port(Endpoint("127.0.0.1", 23))
+        finally:
+            os.kill(master.pid, signal.SIGCONT)
 
 
 def test_sudo_that_asks_for_a_password_is_told_before_anything_is_changed(

@@ -123,13 +123,16 @@ class Tunnel:
     def _control(self, verb: str, what: str) -> None:
         assert self._folder is not None
         command = [program("ssh"), "-F", str(self._config), "-S", str(Path(self._folder.name, "c"))]
-        done = subprocess.run(
-            [*command, "-O", verb, "-L", what, self._way.target.name],
-            capture_output=True,
-            text=True,
-            timeout=_PATIENCE,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [*command, "-O", verb, "-L", what, self._way.target.name],
+                capture_output=True,
+                text=True,
+                timeout=_PATIENCE,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise failure("timeout", self._way, f"no way to {what} in {_PATIENCE:g}s") from None
         if done.returncode:
             raise self._failure(done.stderr)
 
