@@ -329,6 +329,9 @@ def test_two_clusters_stand_side_by_side_and_clean_leaves_nothing(
         for row in fresh.status().values()
         for address in filter(None, row["address"].split(", "))
     ]
+    # A file in memory would outlive who made it.
+    maps = [Path(f"/proc/{pid}/maps").read_text() for pid in fresh.pids().values()]
+    assert not any("/dev/shm/" in text for text in maps)
     fresh.dctl("infra", "clean", "--full", "-y")
     assert fresh.processes() == []
     assert not fresh.state.exists()

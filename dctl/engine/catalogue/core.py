@@ -151,7 +151,8 @@ def _envoy(ground: Ground, part: Envoy, instance: str) -> Program:
             "warning",
             "--concurrency",
             "1",
-            "--use-dynamic-base-id",
+            # It would leave shared memory behind, and nobody restarts it that way.
+            "--disable-hot-restart",
         ),
         files={"envoy.yaml": Template(template).substitute(values)},
         ports={"ingress": ingress, "admin": admin},
