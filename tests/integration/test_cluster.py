@@ -306,7 +306,15 @@ def test_a_taken_port_names_who_holds_it_and_nothing_is_started(fresh: Cluster) 
         assert fresh.processes() == []
 
 
+NEVER_WELL = """\
+  never:
+    command: [sleep, "600"]
+    health: {exec: ["false"], start: 60s}
+"""
+
+
 def test_an_interrupted_apply_is_finished_by_the_next(fresh: Cluster) -> None:
+    fresh.write(extra=NEVER_WELL)  # so that it does not end before it is interrupted
     running = fresh.start("infra", "apply", "-y", "--progress", "json")
     assert running.stderr is not None
     for line in running.stderr:
@@ -316,6 +324,7 @@ def test_an_interrupted_apply_is_finished_by_the_next(fresh: Cluster) -> None:
     _, err = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "Traceback" not in err
+    fresh.write()
     fresh.dctl("infra", "apply", "-y")
     fresh.dctl("infra", "plan", "--detailed-exitcode")
 
