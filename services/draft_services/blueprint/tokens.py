@@ -14,6 +14,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from draft_services.blueprint.errors import Denied
+from draft_services.engine.errors import Unavailable
 from draft_services.engine.store import Key, Store
 
 _ALGORITHM = "EdDSA"
@@ -47,8 +48,9 @@ class Tokens:
             await self._load()
 
     def issue(self, pid: str) -> Token:
-        """A token that proves to be `pid`."""
-        assert self._signing is not None, "opened"
+        """A token that proves to be `pid`. Raises `Unavailable` before the keys are there."""
+        if self._signing is None:
+            raise Unavailable("the signing keys are not read from the engine yet; try again")
         kid, key = self._signing
         now, token_id = int(time.time()), uuid4().hex
         claims = {
