@@ -3,7 +3,6 @@
 from typing import cast
 
 import pytest
-
 from draft_services.blueprint.tokens import Tokens
 from draft_services.engine.errors import Unavailable
 from draft_services.engine.store import Store
