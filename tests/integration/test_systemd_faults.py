@@ -24,28 +24,11 @@ from dctl.hosts.systemd.bring import install
 from dctl.hosts.systemd.layout import OPT
 from dctl.hosts.systemd.software import Software
 from tests.support.machines import Machine
-from tests.support.remote import Remote, remotes
+from tests.support.remote import Remote
 from tests.support.waiting import wait_until
 
 # The first test on a computer makes the machines' image.
 pytestmark = pytest.mark.timeout(900)
-
-
-@pytest.fixture(scope="module")
-def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
-    with remotes(tmp_path_factory.mktemp("remote"), "core-1") as (one,):
-        yield one
-
-
-@pytest.fixture
-def host(remote: Remote) -> Iterator[SystemdHost]:
-    with remote.cluster() as made:
-        yield made
-
-
-@pytest.fixture
-def machine(remote: Remote) -> Machine:
-    return remote.machine
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from dctl.hosts.base import Check, Endpoint, Kind, Observed, Resource, State
 from dctl.hosts.process import ProcessSpec
 from dctl.hosts.systemd import Layout, SystemdHost, SystemdReader
 from tests.support.machines import Machine
-from tests.support.remote import Remote, remotes
+from tests.support.remote import Remote
 from tests.support.waiting import wait_until
 
 # The first test on a computer makes the machines' image.
@@ -23,23 +22,6 @@ PYTHON = "/usr/bin/python3"
 FOREVER = (PYTHON, "-c", "import signal; print('up', flush=True); signal.pause()")
 # Ends with success when told to, as good servers do.
 POLITE = ("/bin/sh", "-c", "trap 'exit 0' TERM; echo up; while :; do sleep 1000 & wait $!; done")
-
-
-@pytest.fixture(scope="module")
-def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
-    with remotes(tmp_path_factory.mktemp("remote"), "core-1") as (one,):
-        yield one
-
-
-@pytest.fixture
-def host(remote: Remote) -> Iterator[SystemdHost]:
-    with remote.cluster() as made:
-        yield made
-
-
-@pytest.fixture
-def machine(remote: Remote) -> Machine:
-    return remote.machine
 
 
 @pytest.fixture

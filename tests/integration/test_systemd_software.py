@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from dctl.hosts.systemd.bring import install, prune
 from dctl.hosts.systemd.layout import OPT
 from dctl.hosts.systemd.software import Software, run_software
 from tests.support.machines import Machine
-from tests.support.remote import Remote, remotes
+from tests.support.remote import Remote
 from tests.support.waiting import wait_until
 
 # The first test on a computer makes the machines' image.
@@ -27,23 +26,6 @@ import chassis, helper, sortedcontainers, sys
 print(helper.GREETING, sortedcontainers.__name__, chassis.__name__, flush=True)
 import signal; signal.pause()
 """
-
-
-@pytest.fixture(scope="module")
-def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
-    with remotes(tmp_path_factory.mktemp("remote"), "core-1") as (one,):
-        yield one
-
-
-@pytest.fixture
-def host(remote: Remote) -> Iterator[SystemdHost]:
-    with remote.cluster() as made:
-        yield made
-
-
-@pytest.fixture
-def machine(remote: Remote) -> Machine:
-    return remote.machine
 
 
 @pytest.fixture
