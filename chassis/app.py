@@ -9,6 +9,7 @@ app.run()
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -35,6 +36,7 @@ BAD_CONFIG = 3
 """Exit status when the configuration cannot be used, as dctl's for a bad spec."""
 
 _HOOK = 10.0  # seconds that one on_stop hook may take
+_LONGEST_DRAIN = 4.0  # seconds; dctl kills after 10, and calls that run get their grace as well
 _SLACK = 2.0  # seconds on top of a step's own bound
 
 T = TypeVar("T")
@@ -226,7 +228,7 @@ class Chassis(Generic[S]):
             closing.push("leaving the registry", registration.finalize, within=_SLACK)
             background.run(closing, registration.run(), "the registration")
         await self._tell_health()
-        closing.push("draining", self._leave, within=draft.drain + _SLACK)
+        closing.push("draining", self._leave, within=max(draft.drain, _LONGEST_DRAIN) + _SLACK)
         return background
 
     def _register(self, services: tuple[str, ...]) -> Registration:
@@ -243,11 +245,15 @@ class Chassis(Generic[S]):
         return Registration(channel, identity, beat=beat, on_registered=tell)
 
     async def _leave(self) -> None:
-        """Ask to be called no more, and wait until proxies and clients have heard it."""
+        """Ask to be called no more, and wait until proxies and clients have heard it: until they
+        call no more, for how long the word takes to them depends on how busy everything is."""
         self._ending = True
         await self._tell_health()
-        if self._registration is not None and self._registration.pid:
-            await asyncio.sleep(self.config.platform.draft.drain)
+        if self._server is not None and self._registration is not None and self._registration.pid:
+            drain = self.config.platform.draft.drain
+            with contextlib.suppress(TimeoutError):  # who knows us by address hears nothing
+                async with asyncio.timeout(max(drain, _LONGEST_DRAIN)):
+                    await self._server.quiet(drain)
 
     async def _tell_health(self) -> None:
         healthy = self._healthy and not self._ending

@@ -68,7 +68,7 @@ class Draft(_Strict):
 
     log: Log = Log()
     beat: float = Field(default=5.0, gt=0, description="between two signs of life")
-    drain: float = Field(default=0.5, ge=0, description="for proxies to notice that we end")
+    drain: float = Field(default=0.5, ge=0, description="without a call, before we end")
     grace: float = Field(default=5.0, ge=0, description="for calls that run when we end")
 
 

@@ -35,6 +35,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._wrapped: dict[str, Handler] = {}
         self._streams: set[asyncio.Task[Any]] = set()
         self._dismissed: set[asyncio.Task[Any]] = set()
+        self.last = time.monotonic()
+        """When the last call came; who only looks after us (health, reflection) is no caller."""
 
     async def intercept_service(
         self,
@@ -42,6 +44,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
         method = handler_call_details.method
+        if not method.startswith("/grpc."):
+            self.last = time.monotonic()
         if method not in self._wrapped:
             handler = await continuation(handler_call_details)
             if handler is None:  # an unknown method: any caller may name any number of them

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
@@ -64,6 +65,13 @@ class Server:
         state = states.SERVING if serving else states.NOT_SERVING
         for name in ("", *self.services):
             await self._health.set(name, state)
+
+    async def quiet(self, wanted: float) -> None:
+        """Return once there was no call for `wanted` seconds, counted from now on."""
+        until = time.monotonic() + wanted
+        while (left := until - time.monotonic()) > 0:
+            await asyncio.sleep(left)
+            until = max(until, self._calls.last + wanted)
 
     async def stop(self, grace: float) -> None:
         """Take no more calls; give those that run `grace` seconds, streams at most half of one."""

@@ -282,6 +282,23 @@ async def test_at_its_end_it_is_unhealthy_first_and_then_gone(node: blueprint.No
     assert seen[seen.index("PROCESS_HEALTHY") :] == ["PROCESS_HEALTHY", "PROCESS_UNHEALTHY", "gone"]
 
 
+async def test_it_serves_until_nobody_calls_any_more_however_long_the_word_takes(
+    node: blueprint.Node,
+) -> None:
+    async def call(address: str) -> float:
+        async with connect(address) as channel:
+            stub: Any = echo_rpc.EchoServiceStub(channel)
+            while time.monotonic() < began + 2.5:
+                await stub.Speak(echo.SpeakRequest(input="hi"), timeout=10)
+        return time.monotonic()
+
+    async with running(make(node.address, drain=1)) as service:
+        await registered(node)
+        began = time.monotonic()
+        calling = asyncio.create_task(call(str(service.address)))
+    assert time.monotonic() >= await calling
+
+
 async def test_a_restart_under_the_same_instance_replaces_the_entry(node: blueprint.Node) -> None:
     async with running(make(node.address, instance="shop-1")):
         first = await registered(node)

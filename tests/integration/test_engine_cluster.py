@@ -52,9 +52,10 @@ def test_without_any_one_node_it_goes_on_and_nothing_acknowledged_is_lost(cluste
         cluster.dctl("kv", "set", node, "before")
         os.kill(cluster.pids()[node], signal.SIGKILL)
         cluster.dctl("infra", "stop", node)
-        # The others have to agree on a new leader first, if it was one.
+        # The others have to agree on a new leader first, if it was one: of the keys and of the log.
         wait_until(lambda node=node: cluster.does("kv", "set", node, "after"), within=60)
-        cluster.dctl("broker", "produce", "--type", "demo.lost", "--data", f'"{node}"')
+        produce = ("broker", "produce", "--type", "demo.lost", "--timeout", "60s")
+        cluster.dctl(*produce, "--data", f'"{node}"')
         cluster.dctl("infra", "start", node)
         cluster.dctl("infra", "wait", "--timeout", "60s")
     for node in order:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +48,9 @@ class Load:
         while not self._stop.is_set():
             try:
                 answer = speak(self._address)
+            except urllib.error.HTTPError as error:
+                self.failures.append(f"{error}: {error.read().decode(errors='replace')}")
+                continue
             except OSError as error:
                 self.failures.append(repr(error))
                 continue

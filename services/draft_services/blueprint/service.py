@@ -104,6 +104,7 @@ class Blueprint:
                 task.result()
         finally:
             waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
 
 
 async def _for_ever(part: Callable[[], Awaitable[None]]) -> None:

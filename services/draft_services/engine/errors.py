@@ -104,7 +104,9 @@ BY_CLASS: Mapping[type[BaseException], type[EngineError]] = {
 }
 
 # JetStream's error codes (`err_code`) that mean something to a caller.
+# A condition that did not hold: by what is stored, and by what a cluster is about to store.
 WRONG_LAST_SEQUENCE = 10071
+WRONG_SEQUENCE_UNDER_WAY = 10164
 DUPLICATE_IN_BATCH = 10201
 _BY_CODE: Mapping[int, type[EngineError]] = {
     10023: Full,  # insufficient resources
@@ -140,7 +142,7 @@ def refused(answer: Mapping[str, Any], doing: str) -> EngineError:
     """Our error for the `error` object of a JetStream answer."""
     code, status = answer.get("err_code"), answer.get("code")
     words = f"{doing}: {answer.get('description', 'refused without a word')}"
-    if code == WRONG_LAST_SEQUENCE:
+    if code in (WRONG_LAST_SEQUENCE, WRONG_SEQUENCE_UNDER_WAY):
         found = re.search(r"(\d+)\s*$", words)
         return Conflict(words, current=int(found[1]) if found else None, code=code)
     ours = _BY_CODE.get(code or 0) or _BY_STATUS.get(status or 0) or Misused

@@ -58,6 +58,14 @@ def test_an_answer_of_jetstream_becomes_the_error_that_says_what_to_do(
     assert refused.code == answer["err_code"]
 
 
+def test_a_condition_that_a_cluster_refuses_before_it_stores_is_a_conflict_too() -> None:
+    refused = errors.refused(
+        {"code": 400, "err_code": 10164, "description": "wrong last sequence"}, "write"
+    )
+    assert isinstance(refused, errors.Conflict)
+    assert refused.current is None
+
+
 def test_a_conflict_names_the_revision_that_was_found() -> None:
     refused = errors.refused(
         {"code": 400, "err_code": 10071, "description": "wrong last sequence: 9"}, "write"
