@@ -2,7 +2,7 @@
 
 A program: `supervisord.py STATE` goes into the background once it listens. supervisor tells
 nobody by which signal a process was killed, and forgets its exit when it starts it again, so its
-`Subprocess.finish` is extended. This is the one place that touches supervisor from inside.
+`Subprocess.finish` is extended. This and `poller` are all that touches supervisor from inside.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from typing import Any
 
 def main(state: str) -> None:
     """Be the one supervisord of this cluster."""
-    from supervisor import process, supervisord
+    from supervisor import poller, process, supervisord
 
     from dctl.hosts.process.launch import hold_guard
     from dctl.hosts.process.layout import Layout
+    from dctl.hosts.process.poller import Poller
     from dctl.hosts.process.records import Exit, exit_text
     from dctl.hosts.state.files import write_json
 
@@ -45,6 +46,9 @@ def main(state: str) -> None:
             self.transition()  # type: ignore[no-untyped-call]
 
     process.Subprocess = Recorded  # type: ignore[misc]
+    pollers: Any = poller  # its types know kqueue only
+    if pollers.Poller is poller.PollPoller:
+        pollers.Poller = Poller
     supervisord.main(["-c", str(layout.config)])  # type: ignore[no-untyped-call]
 
 
