@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from dctl.engine.scope import Scope
     from dctl.spec.variant import Variant
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -106,6 +107,33 @@ def variant() -> Variant:
 
     meta = click.get_current_context().meta
     return Variant(meta.get("dctl.environments", ()), meta.get("dctl.profiles", ()))
+
+
+def scope_options(function: F) -> F:
+    """`--service` and `--host`: a part of the cluster alone. Kept with the invocation, as the
+    variant is; a command reads `scope()`."""
+    for flag, name, help in (
+        ("--host", "hosts", "Only what is on this host"),
+        ("--service", "services", "Only this service"),
+    ):
+        function = click.option(
+            flag,
+            name,
+            multiple=True,
+            expose_value=False,
+            callback=_keep,
+            metavar="NAME",
+            help=f"{help}; a wildcard, may be repeated.",
+        )(function)
+    return function
+
+
+def scope() -> Scope:
+    """What `--service` and `--host` say in this invocation."""
+    from dctl.engine.scope import Scope
+
+    meta = click.get_current_context().meta
+    return Scope(meta.get("dctl.services", ()), meta.get("dctl.hosts", ()))
 
 
 def output_option(*formats: str) -> Callable[[F], F]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,9 +16,8 @@ from dctl.engine.apply import Event, Result
 from dctl.engine.apply import apply as carry_out
 from dctl.engine.history import ENDED, Release, next_number
 from dctl.engine.plan import Plan
-from dctl.engine.records import entry, resource_json, who
-from dctl.engine.saved import asked
-from dctl.hosts.base import RUNNING_KINDS, Host
+from dctl.engine.records import entry, resource_from, resource_json, who
+from dctl.hosts.base import RUN_FROM, RUNNING_KINDS, Host, Resource, key_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +87,14 @@ def _abandoned(first: Host, hosts: Mapping[str, Host]) -> tuple[str, ...]:
 
 def _begin(intent: Intent, number: int, plan: Plan) -> dict[str, Any]:
     steps = [f"{step.verdict.action} {step.name}" for step in plan.changed]
-    return entry(intent.what, number, steps=steps, to=intent.to)
+    return entry(intent.what, number, steps=steps, to=intent.to, scope=plan.scope.to_json())
 
 
 def _release(intent: Intent, number: int, plan: Plan, first: Host) -> Release | None:
-    """What was asked for, unless that is what the newest release has already."""
-    resources = tuple(asked(plan))
+    """What is asked for now, unless that is what the newest release has already."""
     kept = first.releases()
+    before = [resource_from(value) for value in kept[-1]["resources"]] if kept else []
+    resources = tuple(_asked_now(plan, before))
     same = [resource_json(resource) for resource in resources]
     if kept and kept[-1]["resources"] == same:
         return None
@@ -107,3 +107,16 @@ def _release(intent: Intent, number: int, plan: Plan, first: Host) -> Release | 
         resources=resources,
         of=intent.of,
     )
+
+
+def _asked_now(plan: Plan, before: Sequence[Resource]) -> list[Resource]:
+    """All that was asked for. With a scope only what is in it is new: the rest is asked for as it
+    was `before`, when it last was well."""
+    if not plan.scope:
+        return plan.asked
+    changed = {key_of(step) for step in plan.steps}
+    standing = {key_of(r): r for r in before if not plan.scope.covers(r)}
+    found = [r if key_of(r) in changed else standing.pop(key_of(r), None) for r in plan.asked]
+    resources = [resource for resource in (*found, *standing.values()) if resource]
+    needed = {need.resource for resource in resources for need in resource.needs}
+    return [r for r in resources if r.kind not in RUN_FROM or r.name in needed]

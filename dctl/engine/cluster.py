@@ -12,6 +12,7 @@ from typing import Literal
 
 from dctl.engine.apply import Event, Result
 from dctl.engine.catalogue.ground import Ground
+from dctl.engine.catalogue.parts import parts
 from dctl.engine.change import Intent, change
 from dctl.engine.desired import desired
 from dctl.engine.digests import as_given, with_digests, with_todays_secrets
@@ -21,17 +22,29 @@ from dctl.engine.plan import Plan, make_plan, only_of
 from dctl.engine.ports import PortBook
 from dctl.engine.records import entry, who
 from dctl.engine.runtimes import NONCE, Say
-from dctl.engine.saved import SavedPlan, asked, refuse_moved, refuse_stale
+from dctl.engine.saved import SavedPlan, refuse_moved, refuse_stale
+from dctl.engine.scope import WHOLE, Scope
 from dctl.engine.sight import Sight, look
 from dctl.engine.status import Row, status
 from dctl.engine.unsupported import unsupported
 from dctl.errors import DctlError, NotFoundError
-from dctl.hosts.base import RUNNING_KINDS, Holder, Host, Observed, Probe, Reader, Resource, State
+from dctl.hosts.base import (
+    RUN_FROM,
+    RUNNING_KINDS,
+    Holder,
+    Host,
+    Observed,
+    Probe,
+    Reader,
+    Resource,
+    State,
+)
 from dctl.hosts.routes import INGRESS
 from dctl.secrets.redaction import learn
 from dctl.secrets.references import secret_name
 from dctl.secrets.vault import KEY, Vault
 from dctl.spec import Loaded
+from dctl.spec.placement import hosts_of
 from dctl.spec.variant import Variant
 from dctl.workspace import load_spec
 
@@ -116,10 +129,12 @@ class OpenCluster:
         ground = Ground(self.spec, self.root, self._hosts.sites(ports))
         return [*self._hosts.resources(), *desired(ground)]
 
-    def plan(self, *, port_offset: int | None = None) -> Plan:
-        """Look and compare."""
+    def plan(self, *, port_offset: int | None = None, scope: Scope = WHOLE) -> Plan:
+        """Look and compare. Raises NotFoundError when `scope` names what is neither asked for nor
+        there."""
         sight = self.look()
-        return make_plan(self.name, self.resources(sight, port_offset=port_offset), sight)
+        self._refuse_unknown(scope, sight.things)
+        return make_plan(self.name, self.resources(sight, port_offset=port_offset), sight, scope)
 
     def plan_saved(self, saved: SavedPlan) -> Plan:
         """Look and compare again. Raises DctlError, naming what moved, unless that gives the very
@@ -136,18 +151,20 @@ class OpenCluster:
             known = with_digests(saved.resources, self._digest)
             saved = dataclasses.replace(saved, resources=tuple(known))
         asked = self.resources(sight, *saved.ports, port_offset=saved.port_offset)
-        plan = make_plan(self.name, asked, sight)
+        plan = make_plan(self.name, asked, sight, saved.scope)
         refuse_stale(saved, plan)
         return plan
 
-    def status(self) -> list[Row]:
+    def status(self, scope: Scope = WHOLE) -> list[Row]:
         """Look, ask each running thing for its health, and compare. A host that does not answer
         hides its own things only, and an ingress its routes."""
         self._hosts.warm("fuse")
         sight = self._hosts.look()
         sight += look({INGRESS: [self._hosts.routes(sight)]})
-        asked = as_given(self._asked(sight), sight.things)
-        return status(self.name, asked, sight, self._probes(asked, sight), now=time.time())
+        self._refuse_unknown(scope, sight.things)
+        sight_of = dataclasses.replace(sight, things=[o for o in sight.things if scope.covers(o)])
+        asked = [r for r in as_given(self._asked(sight), sight.things) if scope.covers(r)]
+        return status(self.name, asked, sight_of, self._probes(asked, sight_of), now=time.time())
 
     def address(self, part: str) -> str:
         """host:port, as it is reached from here, of a core part of this cluster that is up. Raises
@@ -196,9 +213,9 @@ class OpenCluster:
             )
         return Rollback(release, self.compare(there.resources), there.otherwise)
 
-    def compare(self, asked: Sequence[Resource]) -> Plan:
+    def compare(self, asked: Sequence[Resource], scope: Scope = WHOLE) -> Plan:
         """Look, and compare with what was asked for at some time."""
-        return make_plan(self.name, asked, only_of(asked, self.look()))
+        return make_plan(self.name, asked, only_of(asked, self.look()), scope)
 
     def roll_back(self, way: Rollback, *, on_event: Callable[[Event], None]) -> Result:
         """Carry it out, with the very same engine as an apply."""
@@ -228,9 +245,16 @@ class OpenCluster:
             number = next_number(first.journal())
             first.record(entry("unlock", number, steps=[f"rob {held.name}"]))
 
-    def operate(self, verb: Verb, names: Sequence[str], say: Callable[[str], None]) -> None:
-        """Start, stop or restart what `names` select (nothing named: all), under the lock."""
-        chosen = [o for name in names for o in self.select(name)] if names else self.things()
+    def operate(
+        self,
+        verb: Verb,
+        names: Sequence[str],
+        say: Callable[[str], None],
+        scope: Scope = WHOLE,
+    ) -> None:
+        """Start, stop or restart what `names` select (nothing named: all) of the scope, under the
+        lock."""
+        chosen = self.select(*names, scope=scope)
         first = self._first
         with first.lock(who()):
             number = next_number(first.journal())
@@ -280,16 +304,23 @@ class OpenCluster:
         chosen = min(self.select(pattern), key=lambda seen: seen.state not in UP)
         return self.hosts()[chosen.host].execute(chosen.name, argv)
 
-    def select(self, pattern: str) -> list[Observed]:
-        """The running things that `pattern` names: an instance (cart-2), or a service's all."""
+    def select(self, *patterns: str, scope: Scope = WHOLE) -> list[Observed]:
+        """The running things that any pattern names, each an instance (cart-2) or a service's all;
+        without one all of them. Only those in `scope`."""
         things = self.things()
-        chosen = [o for o in things if pattern in (o.name, o.service)]
-        if not chosen:
-            names = ", ".join(sorted({o.service for o in things})) or "nothing is there yet"
-            raise NotFoundError(
-                f'"{pattern}" names no part of cluster {self.name}', hint=f"there are: {names}"
-            )
-        return chosen
+        self._refuse_unknown(scope, things)
+        chosen = [seen for seen in things if scope.covers(seen)]
+        if scope and not chosen:
+            raise NotFoundError(f"nothing of {scope} is there", hint="dctl infra status")
+        for pattern in patterns:
+            if not any(pattern in (o.name, o.service) for o in chosen):
+                names = ", ".join(sorted({o.service for o in chosen})) or "nothing is there yet"
+                raise NotFoundError(
+                    f'"{pattern}" names no part of '
+                    + (f"{scope}" if scope else f"cluster {self.name}"),
+                    hint=f"there are: {names}",
+                )
+        return [o for o in chosen if not patterns or {o.name, o.service} & {*patterns}]
 
     def things(self) -> list[Observed]:
         """The processes and containers that are there."""
@@ -299,6 +330,10 @@ class OpenCluster:
     def _first(self) -> Host:
         """The host that keeps the cluster's lock and books."""
         return self._hosts.machines[0]
+
+    def _refuse_unknown(self, scope: Scope, things: Sequence[Observed]) -> None:
+        there = [o.service for o in things if o.kind not in RUN_FROM and o.owner == self.name]
+        scope.refuse_unknown((*parts(self.spec), *there), (*hosts_of(self.spec), INGRESS))
 
     def _digest(self, resource: Resource, name: str) -> str:
         return self.secrets.digest(name)
@@ -333,7 +368,7 @@ class OpenCluster:
         """The plan as of now; DctlError when it is not the one that was agreed to."""
         if not plan.changed:
             return plan
-        now = self.compare(asked(plan))
+        now = self.compare(plan.asked, plan.scope)
         refuse_moved(plan, now)
         return now
 

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from dctl.engine.records import resource_from, resource_json
+from dctl.engine.scope import WHOLE, Scope
 from dctl.errors import NotFoundError
 from dctl.hosts.base import Holder, Json, Resource
 
@@ -29,7 +30,8 @@ ENDED = "ended"
 @dataclass(frozen=True, slots=True)
 class Record:
     """One change. `what` is the command's verb, `planned` counts its steps by what they do, `to`
-    is the release that a rollback went to, `took` is None when its end is not known."""
+    is the release that a rollback went to, `took` is None when its end is not known, `scope` is
+    the part of the cluster that it was for."""
 
     id: int
     what: str
@@ -43,9 +45,10 @@ class Record:
     reason: str = ""
     took: float | None = None
     to: int | None = None
+    scope: Scope = WHOLE
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "scope": self.scope.to_json()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,7 @@ def _record(begun: Mapping[str, Json], end: Mapping[str, Json] | None, *, runnin
         reason=end_json.get("halted", ""),
         took=end["time"] - begun["time"] if end else None,
         to=begun.get("to"),
+        scope=Scope.from_json(begun.get("scope")),
     )
 
 

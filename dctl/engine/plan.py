@@ -9,17 +9,18 @@ from __future__ import annotations
 import dataclasses
 import graphlib
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from dctl.engine.growth import refuse_growth
 from dctl.engine.rollout import stand_ins, with_stand_ins
+from dctl.engine.scope import WHOLE, Scope, within
 from dctl.engine.sight import Sight
 from dctl.engine.step import Role, Step
 from dctl.engine.verdict import Action, verdict
 from dctl.errors import ForeignError
-from dctl.hosts.base import RUN_FROM, Endpoint, Json, Key, Observed, Resource, key_of
+from dctl.hosts.base import RUN_FROM, Endpoint, Json, Key, Observed, Resource, key_of, machine_of
 from dctl.hosts.ports import reachable
 
 __all__ = ["Plan", "Role", "Step", "in_dependency_order", "make_plan", "only_of"]
@@ -32,15 +33,29 @@ K = TypeVar("K", bound=Hashable)
 class Plan:
     """What an apply would do: every resource of the cluster in dependency order, the unchanged
     ones too (an apply waits for their health); deletions come first. `silent` are the hosts that
-    could not be looked at, and why: nothing is planned for them."""
+    could not be looked at, and why: nothing is planned for them. A plan of a `scope` has the steps
+    of that alone; `whole` are then those of all."""
 
     cluster: str
     steps: tuple[Step, ...]
     silent: Mapping[str, str] = field(default_factory=dict)
+    scope: Scope = WHOLE
+    whole: tuple[Step, ...] = ()
 
     @property
     def changed(self) -> tuple[Step, ...]:
         return tuple(step for step in self.steps if step.changes)
+
+    @property
+    def left_out(self) -> int:
+        """How many changes are not in its scope."""
+        here = {key_of(step) for step in self.steps}
+        return sum(step.changes and key_of(step) not in here for step in self.whole)
+
+    @property
+    def asked(self) -> list[Resource]:
+        """All that the cluster is asked for, in the scope or not."""
+        return asked_by(self.whole or self.steps)
 
     def count(self, action: Action) -> int:
         return sum(step.verdict.action is action for step in self.steps)
@@ -51,6 +66,8 @@ class Plan:
             "cluster": self.cluster,
             "changes": len(self.changed),
             "silent": dict(self.silent),
+            "scope": self.scope.to_json(),
+            "left_out": self.left_out,
             "steps": [
                 {
                     "host": step.host,
@@ -69,11 +86,17 @@ class Plan:
         }
 
 
-def make_plan(cluster: str, asked: Sequence[Resource], sight: Sight) -> Plan:
+def asked_by(steps: Iterable[Step]) -> list[Resource]:
+    """What the cluster is asked for by these steps."""
+    return [s.resource for s in steps if s.resource and s.role is Role.PART]
+
+
+def make_plan(cluster: str, asked: Sequence[Resource], sight: Sight, scope: Scope = WHOLE) -> Plan:
     """Compare everything that could be looked at; raises ForeignError when a name that we need is
-    somebody else's, DctlError when data would be left behind."""
+    somebody else's, DctlError when data would be left behind. With a `scope` only what is in it
+    changes, and what that needs."""
+    silent = _silent(asked, sight, scope)
     asked = [resource for resource in asked if resource.host not in sight.unseen]
-    refuse_growth(asked, sight.things)
     there = {key_of(o): o for o in sight.things}
     wished = {key_of(r) for r in asked}
     temporary = stand_ins(asked)
@@ -82,18 +105,34 @@ def make_plan(cluster: str, asked: Sequence[Resource], sight: Sight) -> Plan:
         for place, o in sorted(there.items())
         if place not in wished and place not in temporary
     ]
-    steps = [_step(r, there.get(key_of(r)), cluster) for r in in_dependency_order(asked)]
-    steps = with_stand_ins(steps, there, cluster)
+    # Dependents go before what they need; observed needs tell, names break ties.
+    deletions = [s for s in _dependents_first(orphans, there) if s.changes]
+    parts = [_step(r, there.get(key_of(r)), cluster) for r in in_dependency_order(asked)]
+    whole = (*deletions, *parts)
+    chosen = within(whole, scope) if scope else whole
+    refuse_growth(asked_by(chosen), sight.things)
+    steps = with_stand_ins(chosen, there, cluster)
     refused = [s for s in steps if s.verdict.action is Action.REFUSE]
     if refused:
         raise ForeignError(
             "; ".join(f"{s.kind} {s.name} on {s.host} {s.verdict.reason}" for s in refused),
             hint="dctl touches only what it made: rename the service, or remove the other",
         )
-    # Dependents go before what they need; observed needs tell, names break ties.
-    deletions = [s for s in _dependents_first(orphans, there) if s.changes]
-    silent = {host: error.message for host, error in sorted(sight.silent.items())}
-    return Plan(cluster, (*deletions, *steps), silent)
+    if not scope:
+        return Plan(cluster, tuple(steps), silent)
+    # What stands in is where the first replica is.
+    steps = [step for step in steps if step.role is Role.PART or scope.reaches(step.host)]
+    return Plan(cluster, tuple(steps), silent, scope, whole)
+
+
+def _silent(asked: Sequence[Resource], sight: Sight, scope: Scope) -> dict[str, str]:
+    """The hosts that do not answer, as far as something in the scope is there."""
+    meant = {machine_of(resource.host) for resource in asked if scope.covers(resource)}
+    return {
+        host: error.message
+        for host, error in sorted(sight.silent.items())
+        if not scope or host in meant or (not scope.services and scope.reaches(host))
+    }
 
 
 def only_of(asked: Sequence[Resource], sight: Sight) -> Sight:

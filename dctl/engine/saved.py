@@ -1,8 +1,8 @@
 """Plans that are kept: to be carried out later exactly as they were shown, or not at all.
 
-A saved plan holds all that was asked for, ports that were picked included, and of all that was
-there a digest. Before it is carried out everything is looked at and planned anew; whatever moved
-since then is named.
+A saved plan holds all that was asked for in its scope, ports that were picked included, and of all
+that was there a digest. Before it is carried out everything is looked at and planned anew; whatever
+moved since then is named.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from dctl import __version__
-from dctl.engine.plan import Plan
+from dctl.engine.plan import Plan, asked_by
 from dctl.engine.records import resource_from, resource_json, who
-from dctl.engine.step import Role, Step
+from dctl.engine.scope import Scope
+from dctl.engine.step import Step
 from dctl.engine.verdict import Action, differences
 from dctl.errors import DctlError, NotFoundError
 from dctl.hosts.base import Json, Resource, key_of
@@ -33,13 +34,15 @@ Print = Mapping[str, Json]
 
 @dataclass(frozen=True, slots=True)
 class SavedPlan:
-    """A plan in a file. `spec` and `variant` say of what, `port_offset` is what was asked for."""
+    """A plan in a file. `spec`, `variant` and `scope` say of what, `port_offset` is what was asked
+    for; `resources` are those of its scope."""
 
     path: Path
     cluster: str
     spec: Path
     variant: Variant
     port_offset: int | None
+    scope: Scope
     resources: tuple[Resource, ...]
     prints: tuple[Print, ...]
 
@@ -63,8 +66,9 @@ def save(path: Path, plan: Plan, *, spec: Path, variant: Variant, port_offset: i
         "environments": list(variant.environments),
         "profiles": list(variant.profiles),
         "portOffset": port_offset,
+        "scope": plan.scope.to_json(),
         "steps": [_print(step) for step in plan.steps],
-        "resources": [resource_json(resource) for resource in asked(plan)],
+        "resources": [resource_json(resource) for resource in asked_by(plan.steps)],
     }
     try:
         write_whole(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
@@ -92,6 +96,7 @@ def load(path: Path) -> SavedPlan:
             spec=Path(document["spec"]),
             variant=Variant(tuple(document["environments"]), tuple(document["profiles"])),
             port_offset=document["portOffset"],
+            scope=Scope.from_json(document["scope"]),
             resources=tuple(resource_from(value) for value in document["resources"]),
             prints=tuple(document["steps"]),
         )
@@ -102,14 +107,12 @@ def load(path: Path) -> SavedPlan:
 _MAKE = "make one: dctl infra plan --out FILE"
 
 
-def asked(plan: Plan) -> list[Resource]:
-    """All that a plan's cluster is asked for."""
-    return [s.resource for s in plan.steps if s.resource and s.role is Role.PART]
-
-
 def refuse_stale(saved: SavedPlan, now: Plan) -> None:
     """Raise DctlError, naming what moved, unless `now` is the very plan that was saved."""
-    found = [*_respecified(saved.resources, asked(now)), *_moved(saved.prints, _prints(now))]
+    found = [
+        *_respecified(saved.resources, asked_by(now.steps)),
+        *_moved(saved.prints, _prints(now)),
+    ]
     if found:
         raise DctlError(
             f"{saved.path} is out of date, nothing was changed:\n  " + "\n  ".join(found),

@@ -30,7 +30,7 @@ def record_rows(records: Sequence[Record], kept: Collection[int]) -> list[Mappin
             "id": record.id,
             "when": moment(record.time),
             "who": record.who,
-            "what": f"{record.what} to {record.to}" if record.to else record.what,
+            "what": _what(record),
             "result": record.result,
             "changes": ", ".join(f"{n} {action}" for action, n in record.planned.items()),
             "took": span(record.took) if record.took is not None else None,
@@ -39,6 +39,11 @@ def record_rows(records: Sequence[Record], kept: Collection[int]) -> list[Mappin
         }
         for record in records
     ]
+
+
+def _what(record: Record) -> str:
+    to = f" to {record.to}" if record.to else ""
+    return f"{record.what}{to}" + (f" ({record.scope})" if record.scope else "")
 
 
 def holder_text(holder: Holder) -> str:

@@ -28,6 +28,9 @@ def plan_text(plan: Plan, *, source: str) -> str:
     hosts |= plan.silent.keys()
     count = f"{len(hosts)} host{'s' if len(hosts) != 1 else ''}"
     lines = [paint(f"{plan.cluster} · {count} · {source}", bold=True)]
+    if plan.scope:
+        left = f"{plan.left_out} other change{'s' if plan.left_out != 1 else ''}"
+        lines.append(f"Partial: only {plan.scope}, and what that needs; {left} left out.")
     if not plan.changed:
         lines.append(f"No changes: {len(plan.steps)} resources are as asked.")
         return "\n".join([*lines, *_silent(plan)])

@@ -208,6 +208,64 @@ def test_what_cannot_be_had_again_is_refused_before_anything_is_done(shop: Shop)
     assert shop.pids() == before
 
 
+# A part alone
+
+
+def test_a_part_is_changed_alone_and_said_to_be_one_by_plan_history_and_release(
+    shop: Shop,
+) -> None:
+    shop.apply()
+    before = shop.pids()
+    # keep is asked for otherwise, and fresh instead of other
+    text = (shop.folder / "cluster.yaml").read_text().replace("red", "blue")
+    (shop.folder / "cluster.yaml").write_text(text.replace("  other:", "  fresh:"))
+    shown = shop.dctl("infra", "plan", "--service", "keep").stdout
+    assert "Partial: only service keep, and what that needs; 2 other changes left out." in shown
+    assert "Plan: 1 to update." in shown
+    shop.dctl("infra", "plan", "--service", "kep", code=1)
+    said = shop.dctl("infra", "apply", "-y", "--service", "keep", "--host", "lo*").stderr
+    assert "test (service keep on host lo*) is healthy" in said
+    assert shop.color() == "blue"
+    after = shop.pids()
+    assert "fresh-1" not in after
+    assert after["other-1"] == before["other-1"]
+    *_, record = shop.history()
+    assert (record["scope"], record["planned"]) == (
+        {"services": ["keep"], "hosts": ["lo*"]},
+        {"update": 1},
+    )
+    rows = shop.json("infra", "status", "--service", "o*")["items"]
+    assert [row["name"] for row in rows] == ["other-1"]
+    shop.dctl("infra", "rollback", "-y")  # of that part: the rest was not changed
+    assert shop.color() == "red"
+    assert shop.pids()["other-1"] == before["other-1"]
+
+
+def test_a_kept_plan_of_a_part_is_carried_out_for_that_part(shop: Shop) -> None:
+    shop.apply()
+    before = shop.pids()
+    shop.write(color="blue", extra=BROKEN)
+    shop.dctl("infra", "plan", "--out", "p.json", "--service", "keep")
+    shop.dctl("infra", "apply", "p.json", "--service", "other", code=64)
+    shop.dctl("infra", "apply", "p.json", "--watch", code=64)
+    shop.dctl("infra", "apply", "p.json")
+    assert shop.color() == "blue"
+    assert shop.pids().keys() == before.keys()
+
+
+def test_what_is_stopped_started_and_shown_can_be_a_part(shop: Shop) -> None:
+    shop.apply()
+    shop.dctl("infra", "stop", "--service", "keep", "--host", "local")
+    assert shop.pids().keys() == {"other-1"}
+    shop.dctl("infra", "start", "other", "--service", "keep", code=1)
+    shop.dctl("infra", "restart", "--service", "ke*")
+    assert shop.pids().keys() == {"keep-1", "other-1"}
+    logs = shop.dctl("infra", "logs", "--service", "keep").stdout
+    assert "other" not in logs
+    assert logs.count("up red") == 2
+    shop.dctl("infra", "wait", "--service", "keep")
+
+
 # Plans that are kept
 
 

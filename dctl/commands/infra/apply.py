@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dctl.commands.infra.group import confirm, group, opened, refuse_silent
+from dctl.commands.infra.group import confirm, group, opened, part_of, refuse_silent
 from dctl.commands.infra.look import show_status
 from dctl.commands.infra.plan import offset_option
-from dctl.commands.options import Seconds, output_option, spec_option, yes_option
+from dctl.commands.options import (
+    Seconds,
+    output_option,
+    scope,
+    scope_options,
+    spec_option,
+    yes_option,
+)
 from dctl.errors import DctlError, ExitCode, PartlyAppliedError, PortTakenError, UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +41,7 @@ progress_option = click.option(
 
 @group.command()
 @spec_option
+@scope_options
 @yes_option
 @offset_option
 @progress_option
@@ -66,18 +74,29 @@ def apply(
       dctl infra apply -y                              the nearest draft.yaml's cluster
       dctl infra apply -f blueprints/local.yaml -y     another one
       dctl infra apply p.json                          exactly what was planned
+      dctl infra apply --service cart --host "edge-*"  a part of it, all else as it is
       dctl infra apply -y --watch                      keep it so until Ctrl-C
     """
     if saved and port_offset is not None:
         raise UsageError(
             "a saved plan has its ports already", hint="give --port-offset to: dctl infra plan"
         )
+    if saved and scope():
+        raise UsageError(
+            "a saved plan has its services and hosts already",
+            hint="give --service and --host to: dctl infra plan",
+        )
     if mode == "auto" and format != "table":
         mode = "json"
     cluster, made = _saved(saved, file) if saved else _planned(file, port_offset)
+    if watch and made.scope:
+        raise UsageError(
+            "a watch is over the whole cluster",
+            hint="apply the part, then: dctl infra apply --watch",
+        )
     began = time.monotonic()
     carry_out(cluster, made, cluster.apply, mode, ask="" if yes or saved else "Apply to")
-    show_status(cluster, cluster.status(), format)
+    show_status(cluster, cluster.status(made.scope), format)
     if format == "table":
         _what_next(cluster, made, time.monotonic() - began)
     if watch:
@@ -87,7 +106,7 @@ def apply(
 
 def _planned(file: Path | None, port_offset: int | None) -> tuple[OpenCluster, Plan]:
     cluster = opened(file)
-    return cluster, cluster.plan(port_offset=port_offset)
+    return cluster, cluster.plan(port_offset=port_offset, scope=scope())
 
 
 def _saved(path: Path, file: Path | None) -> tuple[OpenCluster, Plan]:
@@ -109,7 +128,6 @@ def carry_out(
     """Show the plan, ask (unless `ask` is empty), carry it out with `do` and prove that nothing is
     left of it. Raises for whatever went wrong."""
     from dctl.engine.preflight import preflight
-    from dctl.engine.saved import asked
     from dctl.render.plan import plan_counts, plan_text
     from dctl.render.progress import progress
 
@@ -138,7 +156,7 @@ def carry_out(
             " it is; to end it, put the host back with nothing placed on it, and apply",
             err=True,
         )
-    left = cluster.compare(asked(made))
+    left = cluster.compare(made.asked, made.scope)
     if left.changed:
         raise DctlError(
             f"applied, but the cluster is not as asked yet: {plan_counts(left)}",
@@ -148,14 +166,13 @@ def carry_out(
 
 def _watch(cluster: OpenCluster, made: Plan, every: float) -> None:
     from dctl.commands.infra.signals import Ending
-    from dctl.engine.saved import asked
     from dctl.engine.watch import watch
     from dctl.render.times import span
     from dctl.render.watch import print_note
 
     with Ending() as stop:
         click.echo(f"watching {cluster.name} every {span(every)}; Ctrl-C ends it", err=True)
-        watch(cluster, asked(made), every=every, stop=stop, tell=print_note)
+        watch(cluster, made.asked, every=every, stop=stop, tell=print_note)
     click.echo(f"{cluster.name} is no longer watched; it goes on running", err=True)
 
 
@@ -163,7 +180,8 @@ def _what_next(cluster: OpenCluster, made: Plan, took: float) -> None:
     from dctl.render.plan import plan_counts
     from dctl.render.times import span
 
-    click.echo(f"\n{cluster.name} is healthy ({plan_counts(made)}; {span(took)}).", err=True)
+    what = part_of(cluster.name, made.scope)
+    click.echo(f"\n{what} is healthy ({plan_counts(made)}; {span(took)}).", err=True)
     click.echo("Try next:  dctl ps    dctl kv set greeting hello    dctl tui", err=True)
 
 

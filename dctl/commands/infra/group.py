@@ -14,6 +14,7 @@ from dctl.errors import UnreachableError, UsageError
 
 if TYPE_CHECKING:
     from dctl.engine.cluster import OpenCluster
+    from dctl.engine.scope import Scope
     from dctl.spec.variant import Variant
 
 
@@ -38,6 +39,11 @@ def opened(file: Path | None, meant: Variant | None = None) -> OpenCluster:
     from dctl.render.narration import narrator
 
     return open_cluster(file, meant or variant(), say=narrator)
+
+
+def part_of(cluster: str, scope: Scope) -> str:
+    """What was meant, in words: the cluster, or a part of it."""
+    return f"{cluster} ({scope})" if scope else cluster
 
 
 def refuse_silent(silent: Mapping[str, str]) -> None:

@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dctl.commands.infra.group import group, opened
-from dctl.commands.options import output_option, spec_option, spec_option_long, timeout_option
+from dctl.commands.infra.group import group, opened, part_of
+from dctl.commands.options import (
+    output_option,
+    scope,
+    scope_options,
+    spec_option,
+    spec_option_long,
+    timeout_option,
+)
 from dctl.errors import WaitTimeoutError
 
 if TYPE_CHECKING:
@@ -22,15 +29,17 @@ _POLL = 0.2  # seconds between two looks while waiting
 
 @group.command(name="status")
 @spec_option
+@scope_options
 @output_option("table", "json", "yaml", "ndjson")
 def status_(file: Path | None, format: Format) -> None:
     """Every resource: desired, actual, health, uptime, address."""
     cluster = opened(file)
-    show_status(cluster, cluster.status(), format)
+    show_status(cluster, cluster.status(scope()), format)
 
 
 @group.command()
 @spec_option
+@scope_options
 @timeout_option("60s")
 def wait(file: Path | None, timeout: float) -> None:
     """Wait until everything that the spec asks for is there and healthy."""
@@ -38,18 +47,19 @@ def wait(file: Path | None, timeout: float) -> None:
 
     cluster = opened(file)
     deadline = time.monotonic() + timeout
-    while ill := [row for row in cluster.status() if not row.well]:
+    while ill := [row for row in cluster.status(scope()) if not row.well]:
         if time.monotonic() >= deadline:
             names = "; ".join(f"{row.name}: {_condition(row)}" for row in ill)
             raise WaitTimeoutError(
                 f"not healthy after {span(timeout)}: {names}", hint="dctl infra logs NAME"
             )
         time.sleep(_POLL)
-    click.echo(f"{cluster.name} is healthy", err=True)
+    click.echo(f"{part_of(cluster.name, scope())} is healthy", err=True)
 
 
 @group.command()
 @spec_option_long
+@scope_options
 @click.option("-f", "--follow", is_flag=True, help="Go on printing what comes.")
 @click.option(
     "-n",
@@ -65,7 +75,7 @@ def logs(file: Path | None, follow: bool, lines: int, name: str | None) -> None:
     from dctl.render.logs import print_logs
 
     cluster = opened(file)
-    chosen = cluster.select(name) if name else cluster.things()
+    chosen = cluster.select(*([name] if name else ()), scope=scope())
     for note in cluster.learn_secrets(chosen):
         click.echo(f"warning: {note}", err=True)
     readers = {seen.name: cluster.readers[seen.host] for seen in chosen}

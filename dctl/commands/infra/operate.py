@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dctl.commands.infra.group import confirm, group, opened
-from dctl.commands.options import spec_option, yes_option
+from dctl.commands.options import scope, scope_options, spec_option, yes_option
 from dctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 def _add(verb: Verb, help: str) -> None:
     @group.command(name=verb, help=help)
     @spec_option
+    @scope_options
     @click.argument("names", nargs=-1)
     def command(file: Path | None, names: tuple[str, ...]) -> None:
-        opened(file).operate(verb, names, lambda done: click.echo(f"  {verb:<8} {done}", err=True))
+        def say(done: str) -> None:
+            click.echo(f"  {verb:<8} {done}", err=True)
+
+        opened(file).operate(verb, names, say, scope())
 
 
 _add("start", "Start what was stopped: NAMES, or everything.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dctl.commands.infra.group import group, opened, refuse_silent
-from dctl.commands.options import output_option, spec_option, variant
+from dctl.commands.options import output_option, scope, scope_options, spec_option, variant
 from dctl.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ offset_option = click.option(
 
 @group.command()
 @spec_option
+@scope_options
 @output_option("table", "json", "yaml")
 @offset_option
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there are changes.")
@@ -43,13 +44,14 @@ def plan(
     \b
       dctl infra plan --out p.json     keep it (only you can read it: environments are in it)
       dctl infra apply p.json          do exactly this, or refuse when something moved
+      dctl infra plan --service cart   of one service, and of what it needs that is not there
     """
     from dctl.engine.preflight import preflight
     from dctl.render.output import emit
     from dctl.render.plan import plan_text
 
     cluster = opened(file)
-    made = cluster.plan(port_offset=port_offset)
+    made = cluster.plan(port_offset=port_offset, scope=scope())
     if format == "table":
         click.echo(plan_text(made, source=str(cluster.source)))
     else:

@@ -1,7 +1,8 @@
 """Spec and what is there, to a plan: a folder of cases, five for each kind of thing.
 
 Everything is there as the spec asks, except for what a case says of it: a thing is `absent`,
-`present` (of an image or of software), `foreign`, or has another owner or other fields.
+`present` (of an image or of software), `foreign`, or has another owner or other fields. A case may
+have a `scope`.
 """
 
 import dataclasses
@@ -20,6 +21,7 @@ from dctl.engine.catalogue.units import CORE, UnitSite
 from dctl.engine.desired import desired
 from dctl.engine.plan import Plan, make_plan
 from dctl.engine.ports import PortBook
+from dctl.engine.scope import Scope
 from dctl.engine.sight import Sight
 from dctl.errors import ForeignError
 from dctl.hosts.base import RUNNING_KINDS, Kind, Observed, Resource, State
@@ -86,9 +88,11 @@ def seen(case: Mapping[str, Any], resources: list[Resource]) -> Iterator[Observe
         if how != "absent" and resource.kind in (*RUNNING_KINDS, Kind.ROUTE):
             its = Observed(
                 resource.kind, resource.name, resource.host, State.RUNNING, "shop",
-                spec={**resource.spec, **how.get("spec", {})}, ports=resource.ports,
+                service=resource.service, spec={**resource.spec, **how.get("spec", {})},
+                ports=resource.ports,
             )  # fmt: skip
-            yield dataclasses.replace(its, owner=how.get("owner", "shop"))
+            state = State(how.get("state", State.RUNNING))
+            yield dataclasses.replace(its, owner=how.get("owner", "shop"), state=state)
         elif how == "absent":
             said[resource.name] = how
     present = {name for name, how in said.items() if how == "present"}
@@ -104,7 +108,8 @@ def seen(case: Mapping[str, Any], resources: list[Resource]) -> Iterator[Observe
         if isinstance(how, dict):
             kind = Kind.ROUTE if "/" in name else KINDS[case["runtime"]]
             host = INGRESS if kind is Kind.ROUTE else "local"
-            yield Observed(kind, name, host, State.RUNNING, how["owner"], spec={})
+            service = how.get("service", "")
+            yield Observed(kind, name, host, State.RUNNING, how["owner"], service, spec={})
 
 
 def told(plan: Plan) -> list[str]:
@@ -122,12 +127,13 @@ def test_each_case_plans_what_its_file_says(path: Path, tmp_path: Path) -> None:
     case = YAML(typ="safe").load(path)
     resources = asked(case, tmp_path)
     sight = Sight(list(seen(case, resources)))
+    scope = Scope(**{sort: tuple(names) for sort, names in case.get("scope", {}).items()})
     expected = case["expect"]
     if refused := [line for line in expected if line.startswith("refuse ")]:
         with pytest.raises(ForeignError, match=refused[0].removeprefix("refuse ")):
-            make_plan("shop", resources, sight)
+            make_plan("shop", resources, sight, scope)
     else:
-        assert told(make_plan("shop", resources, sight)) == expected, case["why"]
+        assert told(make_plan("shop", resources, sight, scope)) == expected, case["why"]
 
 
 def test_there_are_cases_for_each_kind_of_thing() -> None:

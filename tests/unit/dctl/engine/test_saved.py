@@ -10,6 +10,7 @@ import pytest
 
 from dctl.engine.plan import Plan, make_plan
 from dctl.engine.saved import SavedPlan, load, refuse_moved, refuse_stale, save
+from dctl.engine.scope import Scope
 from dctl.engine.sight import Sight
 from dctl.errors import DctlError, NotFoundError
 from dctl.hosts.base import Kind, Need, Observed, Resource, State
@@ -53,6 +54,19 @@ def test_a_plan_comes_back_as_it_was_kept(tmp_path: Path, host: FakeHost) -> Non
     assert saved.variant == Variant(("prod",), ("debug",))
     assert list(saved.resources) == ASKED
     refuse_stale(saved, plan(host))
+
+
+def test_a_plan_of_a_part_is_kept_as_one_and_what_else_is_asked_for_may_change(
+    tmp_path: Path, host: FakeHost
+) -> None:
+    def made(*asked: Resource) -> Plan:
+        return make_plan("shop", asked, Sight(host.observe()), Scope(("a",)))
+
+    saved = kept(tmp_path, made(part("a-1", argv="b"), part("c-1")))
+    assert saved.scope == Scope(("a",))
+    refuse_stale(saved, made(part("a-1", argv="b"), part("c-1", argv="b")))
+    with pytest.raises(DctlError, match="a-1 on local: the spec asks for other argv"):
+        refuse_stale(saved, made(part("a-1", argv="c"), part("c-1")))
 
 
 def test_only_its_owner_reads_it_whatever_stood_there_before(
