@@ -260,8 +260,25 @@ def test_files_are_readable_by_the_user_that_the_container_runs_as_alone(
     secret = cluster.inside("cat", "/run/secrets/nonce")
     ids = cluster.inside("sh", "-c", "echo $(id -u):$(id -g)")
     for path in ("/srv/app/conf/a.txt", "/etc/b.txt", "/run/secrets/nonce"):
-        assert cluster.inside("stat", "-c", "%a %u:%g", path) == f"600 {ids}"
+        assert cluster.inside("stat", "-L", "-c", "%a %u:%g", path) == f"600 {ids}"
     assert secret not in docker("inspect", cluster.container())
+
+
+def test_no_image_that_is_made_of_a_container_has_its_secrets_and_they_end_with_it(
+    cluster: Containers, tmp_path: Path
+) -> None:
+    cluster.host.keep_secret("nonce")
+    before = set(docker("volume", "ls", "-q").split())
+    cluster.ensure(secrets={"/etc/app/nonce": "nonce"})
+    secret = cluster.inside("cat", "/etc/app/nonce")
+    cluster.host.stop("a-1")
+    cluster.host.start("a-1")
+    assert cluster.inside("cat", "/etc/app/nonce") == secret
+    docker("export", "-o", str(tmp_path / "all.tar"), cluster.container())
+    assert b"/etc/app/nonce"[1:] in (tmp_path / "all.tar").read_bytes()
+    assert secret.encode() not in (tmp_path / "all.tar").read_bytes()
+    cluster.host.remove("a-1")
+    assert set(docker("volume", "ls", "-q").split()) <= before
 
 
 def test_folders_that_are_there_keep_their_mode_and_new_ones_can_be_entered(

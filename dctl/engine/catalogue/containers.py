@@ -10,13 +10,12 @@ from pathlib import Path
 
 from dctl.engine.catalogue.site import Instance, Port, Site, digests_of
 from dctl.hosts.base import Check, Condition, Endpoint, Json, Kind, Need
-from dctl.hosts.docker import ContainerSpec, PublishedPort
+from dctl.hosts.docker import SECRETS, ContainerSpec, PublishedPort
 from dctl.hosts.images import image_name
 from dctl.images import core as image
 from dctl.secrets.references import SCHEME, is_reference, secret_name
 
 FILES = "/etc/draft"
-SECRETS = "/run/draft/secrets"
 NONCE_FILE = "/run/draft/nonce"
 CORE = "core"
 

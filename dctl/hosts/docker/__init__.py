@@ -14,6 +14,6 @@ from __future__ import annotations
 
 from dctl.hosts.docker.host import DockerHost
 from dctl.hosts.docker.reader import DockerReader
-from dctl.hosts.docker.spec import ContainerSpec, PublishedPort
+from dctl.hosts.docker.spec import SECRETS, ContainerSpec, PublishedPort
 
-__all__ = ["ContainerSpec", "DockerHost", "DockerReader", "PublishedPort"]
+__all__ = ["SECRETS", "ContainerSpec", "DockerHost", "DockerReader", "PublishedPort"]

@@ -11,7 +11,7 @@ from typing import Any
 
 from dctl.hosts.base import Endpoint
 from dctl.hosts.docker.naming import network_name, volume_name
-from dctl.hosts.docker.spec import ContainerSpec
+from dctl.hosts.docker.spec import SECRETS, ContainerSpec
 
 # "always" too must not bring back, with the engine, what was stopped on purpose.
 POLICIES = {"always": "unless-stopped", "on-failure": "on-failure", "never": "no"}
@@ -34,6 +34,12 @@ def body(
         bindings.setdefault(f"{port.container}/tcp", []).append(
             {"HostIp": at.host, "HostPort": str(at.port)}
         )
+    mounts = [
+        {"Type": "volume", "Source": volume_name(cluster, instance, short), "Target": path}
+        for short, path in spec.volumes.items()
+    ]
+    if spec.secrets:
+        mounts.append({"Type": "volume", "Target": SECRETS})
     config: dict[str, Any] = {
         "Image": spec.image,
         "Hostname": instance[:63],
@@ -52,10 +58,7 @@ def body(
             "Memory": spec.memory or 0,
             "MemorySwap": spec.memory or 0,  # else as much again could be swapped out
             "NanoCpus": nano(spec.cpus),
-            "Mounts": [
-                {"Type": "volume", "Source": volume_name(cluster, instance, short), "Target": path}
-                for short, path in spec.volumes.items()
-            ],
+            "Mounts": mounts,
             "LogConfig": _LOG,
         },
         "NetworkingConfig": {

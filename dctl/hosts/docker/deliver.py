@@ -1,4 +1,9 @@
-"""Files for a container that has not started yet: readable by the user that it runs as alone."""
+"""Files for a container that has not started yet: readable by the user that it runs as alone.
+
+Secrets lie in a volume that has no name and ends with the container, so that no image made of the
+container, no export and no layer of it has them. Where one is asked for at another path, that path
+is a link.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +11,11 @@ import io
 import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
+from types import MappingProxyType
 
 from dctl.errors import DctlError
 from dctl.hosts.docker.client import Engine
+from dctl.hosts.docker.spec import lies
 
 
 def deliver(
@@ -28,6 +35,19 @@ def deliver(
     engine.put(container, archive(files, missing, uid, gid, mode))
 
 
+def deliver_secrets(
+    engine: Engine, container: str, secrets: Mapping[str, str], user: str, *, shared: bool = False
+) -> None:
+    """The same for secrets (the path where each is asked for -> its text)."""
+    deliver(
+        engine, container, {lies(path): text for path, text in secrets.items()}, user, shared=shared
+    )
+    links = {path: lies(path) for path in secrets if lies(path) != path}
+    if links:
+        missing = [folder for folder in folders(links) if not engine.has(container, folder)]
+        engine.put(container, archive({}, missing, 0, 0, links=links))
+
+
 def folders(files: Iterable[str]) -> list[str]:
     """Every folder that the files stand in, the outer before the inner."""
     found = {str(parent) for path in files for parent in PurePosixPath(path).parents}
@@ -35,10 +55,16 @@ def folders(files: Iterable[str]) -> list[str]:
 
 
 def archive(
-    files: Mapping[str, str], missing: Iterable[str], uid: int, gid: int, mode: int = 0o600
+    files: Mapping[str, str],
+    missing: Iterable[str],
+    uid: int,
+    gid: int,
+    mode: int = 0o600,
+    *,
+    links: Mapping[str, str] = MappingProxyType({}),
 ) -> bytes:
     """A tar for "/". Only folders that are not there yet are in it: those that are keep their
-    owner and mode."""
+    owner and mode. `links` are paths and what they lead to."""
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w") as tar:
         for folder in missing:
@@ -50,6 +76,10 @@ def archive(
             entry = tarfile.TarInfo(path.lstrip("/"))
             entry.size, entry.mode, entry.uid, entry.gid = len(content), mode, uid, gid
             tar.addfile(entry, io.BytesIO(content))
+        for path, target in sorted(links.items()):
+            entry = tarfile.TarInfo(path.lstrip("/"))
+            entry.type, entry.linkname = tarfile.SYMTYPE, target
+            tar.addfile(entry)
     return made.getvalue()
 
 

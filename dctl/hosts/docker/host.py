@@ -16,7 +16,7 @@ from dctl.errors import DctlError, ForeignError
 from dctl.hosts.base import Endpoint, Holder, Json, Lease, Resource, Secrets, State
 from dctl.hosts.docker.attach import attach
 from dctl.hosts.docker.body import body
-from dctl.hosts.docker.deliver import deliver
+from dctl.hosts.docker.deliver import deliver, deliver_secrets
 from dctl.hosts.docker.naming import (
     CLUSTER,
     INSTANCE,
@@ -99,8 +99,9 @@ class DockerHost(DockerReader):
                 return self._engine.create(as_name, config)
 
         def fill(container: str) -> None:
-            deliver(self._engine, container, {**spec.files, **kept}, user)
-            deliver(self._engine, container, given, user, shared=True)
+            deliver(self._engine, container, spec.files, user)
+            deliver_secrets(self._engine, container, kept, user)
+            deliver_secrets(self._engine, container, given, user, shared=True)
 
         new = make(self._engine, name, create, fill)
         swap(self._engine, old, new, name, starting=lambda: self._marks.clear(resource.name))

@@ -14,7 +14,7 @@ from typing import Any
 from dctl.hosts.base import Endpoint, Json, Kind, Observed, State
 from dctl.hosts.docker import naming
 from dctl.hosts.docker.body import POLICIES, nano, seconds
-from dctl.hosts.docker.spec import OUR_NETWORK, ContainerSpec
+from dctl.hosts.docker.spec import OUR_NETWORK, SECRETS, ContainerSpec
 
 Inspected = Mapping[str, Any]
 """The engine's answer about one container or image."""
@@ -195,6 +195,8 @@ def _volumes(container: Inspected, image: Inspected, cluster: str) -> dict[str, 
     prefix = naming.volume_name(cluster, instance, "")
     found = {}
     for mount in container["Mounts"] or ():
+        if mount["Destination"] == SECRETS:
+            continue
         name = mount.get("Name") or mount["Source"]
         if name.startswith(prefix):
             found[name.removeprefix(prefix)] = mount["Destination"]

@@ -17,6 +17,7 @@ from dctl.hosts.docker import logs
 from dctl.hosts.docker.client import Engine
 from dctl.hosts.docker.naming import INSTANCE, Found, Listed, asked, instances, strangers
 from dctl.hosts.docker.observed import ended_well, epoch, observed, read_back
+from dctl.hosts.docker.spec import lies
 from dctl.hosts.state.folder import StateFolder, state_dir
 from dctl.hosts.state.marks import FileMarks, Marks
 from dctl.hosts.state.owner import Owner
@@ -82,7 +83,7 @@ class DockerReader:
         spec = asked(container.labels) or {}
         texts = {}
         for path, secret in (spec.get("secrets") or {}).items():
-            if secret_name(secret) and (text := self._engine.read(container.id, path)):
+            if secret_name(secret) and (text := self._engine.read(container.id, lies(path))):
                 texts[secret_name(secret)] = text
         return texts
 

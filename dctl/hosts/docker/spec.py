@@ -7,12 +7,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal, cast
+from urllib.parse import quote
 
 from dctl.errors import DctlError
 from dctl.hosts.base import Endpoint, Json
 
 RestartWhen = Literal["always", "on-failure", "never"]
 OUR_NETWORK = "cluster"
+SECRETS = "/run/draft/secrets"
+"""Where the volume of a container's secrets is, inside: it has no name and ends with it."""
+
+
+def lies(path: str) -> str:
+    """Where the secret that is asked for at `path` lies: in that volume. The path is a link."""
+    if path.startswith(f"{SECRETS}/"):
+        return path
+    return f"{SECRETS}/.at/{quote(path.lstrip('/'), safe='')}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from dctl.hosts.docker.body import body
 from dctl.hosts.docker.deliver import archive, folders, owner
 from dctl.hosts.docker.naming import Listed, instances, refuse_stranger, strangers
 from dctl.hosts.docker.observed import epoch, exit_text, observed, read_back
+from dctl.hosts.docker.spec import lies
 
 FULL = ContainerSpec(
     image="shop/cart:1",
@@ -60,7 +61,11 @@ def inspected(spec: ContainerSpec = FULL, **state: Any) -> dict[str, Any]:
         "Config": {"Cmd": None, "Entrypoint": None, "User": "", **made},
         "HostConfig": made["HostConfig"],
         "Mounts": [
-            {"Type": "volume", "Name": mount["Source"], "Destination": mount["Target"]}
+            {
+                "Type": "volume",
+                "Name": mount.get("Source", "e" * 64),
+                "Destination": mount["Target"],
+            }
             for mount in made["HostConfig"]["Mounts"]
         ],
         "NetworkSettings": {
@@ -337,6 +342,13 @@ def test_files_come_with_their_owner_and_only_missing_folders() -> None:
         "etc/a": (False, "0o600", 7, 8),
         "etc/new/b": (False, "0o600", 7, 8),
     }
+
+
+def test_a_secret_lies_in_the_volume_of_secrets_wherever_it_is_asked_for() -> None:
+    assert lies("/run/draft/secrets/db") == "/run/draft/secrets/db"
+    places = {lies("/etc/app/key.pem"), lies("/etc/app.key.pem"), lies("/run/draft/secrets2")}
+    assert len(places) == 3
+    assert all(place.startswith("/run/draft/secrets/") for place in places)
 
 
 def test_the_folders_of_files_are_told_from_outside_in() -> None:
