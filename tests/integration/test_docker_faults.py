@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ from dctl.engine.apply import Event, Phase, Result, apply
 from dctl.engine.plan import make_plan
 from dctl.engine.sight import Sight
 from dctl.hosts.base import Check, Resource, Rollout, State
-from dctl.hosts.docker import DockerHost
+from dctl.hosts.docker import DockerHost, DockerReader
 from tests.support.clusters import Cluster
 from tests.support.docker import Containers, containers, docker, image
-from tests.support.engine_relay import engine_relay
+from tests.support.engine_relay import EngineRelay, engine_relay
 
 WELL = ("sh", "-c", "[ -e /tmp/well ] || { echo no sign of life; exit 7; }")
 LIVES = "echo $COLOR; echo > /tmp/well; trap 'exit 0' TERM; while :; do sleep 1000 & wait $!; done"
@@ -115,6 +116,37 @@ def test_an_engine_that_goes_away_is_told_and_the_next_apply_goes_on(
     assert carry_out(cluster, *service("red")).ok
     assert colors(cluster) == {"a-1": "red", "a-2": "red"}
     assert len(cluster.everything()) == 3  # with the network: nothing is left over
+
+
+@pytest.fixture
+def relay(monkeypatch: pytest.MonkeyPatch) -> Iterator[EngineRelay]:
+    with engine_relay() as relay, monkeypatch.context() as here:
+        here.setenv("DOCKER_HOST", relay.address)
+        yield relay
+
+
+def there(cluster: Containers, asked: Resource) -> Result:
+    """Applied by somebody who knows nothing yet of the engine."""
+    host = DockerHost(cluster.name, workspace=cluster.workspace)
+    return apply(make_plan(cluster.name, [asked], Sight([])), {"local": host})
+
+
+@pytest.mark.parametrize("years", [1, -1])
+def test_a_container_is_good_once_it_has_run_for_a_second_whatever_the_engines_clock_says(
+    cluster: Containers, relay: EngineRelay, years: int
+) -> None:
+    relay.years = years
+    assert there(cluster, cluster.resource()).ok
+    seen = DockerReader(cluster.name, workspace=cluster.workspace).observe()
+    assert 0 < time.time() - seen[0].started < 120
+
+
+@pytest.mark.parametrize("years", [1, -1])
+def test_one_that_ends_in_its_first_second_is_not_good_whatever_the_engines_clock_says(
+    cluster: Containers, relay: EngineRelay, years: int
+) -> None:
+    relay.years = years
+    assert there(cluster, cluster.resource("a-1", "sleep 0.2; exit 3", restart="never")).failures
 
 
 SPEC = """\

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from dctl.errors import DctlError, NotFoundError, UnreachableError
@@ -47,6 +48,13 @@ class Engine:
         self._host = host
         self._tunnel = tunnel
         self._connecting = threading.Lock()
+        self._ahead = 0.0
+
+    @property
+    def ahead(self) -> float:
+        """Seconds that the engine's clock is before ours, going by its last answer. Answers tell
+        whole seconds, and take a while: less than two are none."""
+        return self._ahead if abs(self._ahead) >= 2 else 0.0
 
     # Looking
 
@@ -92,7 +100,8 @@ class Engine:
     def was_told_to_stop(self, container: str, *, since: float) -> bool:
         """Whether somebody stopped it since then, as far as the engine remembers."""
         wanted = {"container": container, "event": "stop"}
-        until = f"{time.time():.9f}"  # else the engine would wait for more
+        # Else the engine would wait for more: for ever, or until its own clock says so.
+        until = f"{time.time() + self.ahead:.9f}"
         with self._errors("look at the engine's events"):
             events = self._api.events(since=int(since), until=until, filters=wanted)
             return any(True for _ in events)
@@ -212,8 +221,15 @@ class Engine:
     def _connected(self) -> Any:
         docker = _docker_py()
         if self._tunnel is not None:
-            return docker.APIClient(version="auto", base_url=self._tunnel())
-        return docker.APIClient(version="auto", **docker.utils.kwargs_from_env())
+            api = docker.APIClient(version="auto", base_url=self._tunnel())
+        else:
+            api = docker.APIClient(version="auto", **docker.utils.kwargs_from_env())
+        api.hooks["response"].append(self._compare_clocks)
+        return api
+
+    def _compare_clocks(self, answer: Any, **_: object) -> None:
+        if stamp := answer.headers.get("Date"):
+            self._ahead = parsedate_to_datetime(stamp).timestamp() - time.time()
 
     @contextmanager
     def _errors(self, what: str) -> Iterator[None]:

@@ -27,9 +27,11 @@ def observed(
     host: str,
     mark: str = "",
     told_to_stop: bool = False,
+    ahead: float = 0.0,
 ) -> Observed:
     """One container as it is. `spec` is what it runs with; `mark` is why dctl itself stopped it;
-    `told_to_stop` when somebody else did."""
+    `told_to_stop` when somebody else did; `ahead` the seconds that the engine's clock is before
+    ours."""
     labels, state = container["Config"]["Labels"], container["State"]
     ports = published(container)
     judged = _state(container, mark, told_to_stop=told_to_stop or bool(ports))
@@ -44,7 +46,7 @@ def observed(
         spec=spec,
         ports=ports,
         pid=state["Pid"] if alive else 0,
-        started=epoch(state["StartedAt"]) if alive else 0.0,
+        started=epoch(state["StartedAt"]) - ahead if alive else 0.0,
         restarts=container["RestartCount"],
         last_exit=_last_exit(container),
         needs=naming.needs(labels),

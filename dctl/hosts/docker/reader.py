@@ -140,7 +140,14 @@ class DockerReader:
             running, tagged = image(container["Image"]), image(wanted["image"])
             spec = read_back(container, running, tagged, self._cluster)
         mark = "" if found.current.alive else marks().get(labels[INSTANCE], "")
-        return observed(container, spec, host=self.name, mark=mark, told_to_stop=told)
+        return observed(
+            container,
+            spec,
+            host=self.name,
+            mark=mark,
+            told_to_stop=told,
+            ahead=self._engine.ahead,
+        )
 
     def _stranger(self, name: str, container: Listed) -> Observed:
         state = State.RUNNING if container.alive else State.STOPPED
