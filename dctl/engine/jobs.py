@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -71,17 +71,24 @@ def prepares(step: Step) -> bool:
 
 def link(jobs: Sequence[Job]) -> None:
     """Who waits for whom: what a resource needs; all deletions before what is made, for they free
-    names and ports; and the replicas of one service change a few at a time, after its stand-in is
-    up and before that leaves."""
+    names and ports, but for those of what moves; and the replicas of one service change a few at a
+    time, after its stand-in is up and before that leaves."""
     by_name = {job.step.name: job for job in jobs if job.step.resource}
     last_deletion: Job | None = None
     stand_ins = {job.step.service: job for job in jobs if job.step.role is Role.STAND_IN}
     exchanged: dict[str, list[Job]] = {}
+    ending: dict[str, Job] = {}  # on its old host, before it begins on the new one
     for job in jobs:
         step = job.step
         if not step.changes:
             continue
-        if step.role is Role.LEAVING:
+        stand_in = stand_ins.get(step.service)
+        if step.role is Role.MOVING and stand_in:
+            ending[step.name] = job
+            job.waits_for.append((stand_in, Condition.HEALTHY))
+            job.waits_for += _in_turn(by_name[step.name].step, exchanged)
+            continue
+        if step.role in (Role.LEAVING, Role.MOVING):
             all_of = [j for j in jobs if j.step.service == step.service and j.step.resource]
             job.waits_for += [(other, Condition.COMPLETED) for other in all_of]
             continue
@@ -95,11 +102,19 @@ def link(jobs: Sequence[Job]) -> None:
             for need in step.resource.needs
             if need.resource in by_name
         ]
-        if is_exchange(step):
-            before = exchanged.setdefault(step.service, [])
-            parallel = step.resource.rollout.parallel if step.resource.rollout else 1
-            if len(before) >= parallel:
-                job.waits_for.append((before[-parallel], Condition.HEALTHY))
-            if stand_in := stand_ins.get(step.service):
+        if ended := ending.get(step.name):
+            job.waits_for.append((ended, Condition.HEALTHY))
+            exchanged.setdefault(step.service, []).append(job)
+        elif is_exchange(step):
+            job.waits_for += _in_turn(step, exchanged)
+            if stand_in:
                 job.waits_for.append((stand_in, Condition.HEALTHY))
-            before.append(job)
+            exchanged.setdefault(step.service, []).append(job)
+
+
+def _in_turn(step: Step, exchanged: Mapping[str, Sequence[Job]]) -> list[tuple[Job, Condition]]:
+    """Which replica has to be well before that of `step` is exchanged."""
+    before = exchanged.get(step.service, ())
+    rollout = step.resource.rollout if step.resource else None
+    parallel = rollout.parallel if rollout else 1
+    return [(before[-parallel], Condition.HEALTHY)] if len(before) >= parallel else []

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from dctl.engine.growth import refuse_growth
+from dctl.engine.moves import served, start_first, told_to_move, with_moves
 from dctl.engine.rollout import stand_ins, with_stand_ins
 from dctl.engine.scope import WHOLE, Scope, within
 from dctl.engine.sight import Sight
@@ -108,21 +109,30 @@ def make_plan(cluster: str, asked: Sequence[Resource], sight: Sight, scope: Scop
     # Dependents go before what they need; observed needs tell, names break ties.
     deletions = [s for s in _dependents_first(orphans, there) if s.changes]
     parts = [_step(r, there.get(key_of(r)), cluster) for r in in_dependency_order(asked)]
-    whole = (*deletions, *parts)
+    whole = (*told_to_move(deletions, parts), *parts)
     chosen = within(whole, scope) if scope else whole
     refuse_growth(asked_by(chosen), sight.things)
-    steps = with_stand_ins(chosen, there, cluster)
+    steps = _rolled_out(chosen, there, cluster, scope)
     refused = [s for s in steps if s.verdict.action is Action.REFUSE]
     if refused:
         raise ForeignError(
             "; ".join(f"{s.kind} {s.name} on {s.host} {s.verdict.reason}" for s in refused),
             hint="dctl touches only what it made: rename the service, or remove the other",
         )
-    if not scope:
-        return Plan(cluster, tuple(steps), silent)
+    return Plan(cluster, tuple(steps), silent, scope, whole if scope else ())
+
+
+def _rolled_out(
+    chosen: Sequence[Step], there: Mapping[Key, Observed], cluster: str, scope: Scope
+) -> list[Step]:
+    """The steps, with those of rollouts and of what moves where they belong."""
+    moving = start_first(chosen, there)
+    steps = [step for step in chosen if step not in moving]
+    steps = with_stand_ins(steps, there, cluster, served(moving, steps))
     # What stands in is where the first replica is.
     steps = [step for step in steps if step.role is Role.PART or scope.reaches(step.host)]
-    return Plan(cluster, tuple(steps), silent, scope, whole)
+    stood_in = {step.service for step in steps if step.role is Role.STAND_IN}
+    return with_moves(steps, moving, stood_in)
 
 
 def _silent(asked: Sequence[Resource], sight: Sight, scope: Scope) -> dict[str, str]:

@@ -48,6 +48,7 @@ def resource_json(resource: Resource) -> dict[str, Json]:
             "auto_rollback": rollout.auto_rollback,
             "stand_in": resource_json(rollout.stand_in) if rollout.stand_in else None,
             "monitor": rollout.monitor,
+            "overlap": rollout.overlap,
         }
         if rollout
         else None,
@@ -70,7 +71,8 @@ def resource_from(value: Mapping[str, Json]) -> Resource:
             rollout["parallel"],
             rollout["auto_rollback"],
             resource_from(rollout["stand_in"]) if rollout["stand_in"] else None,
-            rollout.get("monitor", 0.0),  # a release of an older dctl has none
+            rollout.get("monitor", 0.0),  # a release of an older dctl has none, and no overlap
+            rollout.get("overlap", False),
         )
         if rollout
         else None,

@@ -9,7 +9,7 @@ everything else.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from dctl.engine.step import Role, Step
 from dctl.engine.verdict import Action, Verdict, verdict
@@ -19,11 +19,14 @@ EXCHANGES = (Action.UPDATE, Action.REPLACE)
 _Seen = Mapping[Key, Observed]
 
 
-def with_stand_ins(steps: Sequence[Step], there: _Seen, cluster: str) -> list[Step]:
+def with_stand_ins(
+    steps: Sequence[Step], there: _Seen, cluster: str, moving: Collection[str] = ()
+) -> list[Step]:
     """The steps, with a stand-in before the first and its end after the last exchange of each
-    service that asks for one. One that a cut rollout left leaves when its service stands."""
+    service that asks for one, also of those that are `moving`. One that a cut rollout left leaves
+    when its service stands."""
     last = {step.service: number for number, step in enumerate(steps)}
-    exchanged = {step.service for step in steps if step.verdict.action in EXCHANGES}
+    exchanged = {step.service for step in steps if step.verdict.action in EXCHANGES} | {*moving}
     begun: set[str] = set()
     found: list[Step] = []
     for number, step in enumerate(steps):

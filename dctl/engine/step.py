@@ -15,6 +15,7 @@ class Role(StrEnum):
     PART = "part"
     STAND_IN = "stand-in"  # serves while the replicas are exchanged
     LEAVING = "leaving"  # the end of the stand-in, once all of the service stand
+    MOVING = "moving"  # the end of a replica on its old host, start-first
 
 
 @dataclass(frozen=True, slots=True)

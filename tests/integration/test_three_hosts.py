@@ -105,6 +105,21 @@ def test_a_part_that_moves_ends_on_one_host_and_begins_on_the_other(standing: Th
     assert standing.status()["catalyst-1"]["host"] == "core-1"
 
 
+def test_a_service_moves_to_another_host_and_back_without_a_failed_request(standing: Three) -> None:
+    edge = f"{standing.machines['edge-1'].address}:10000"
+    with Load(edge, expected=("hi",)).on() as load:
+        wait_until(lambda: load.answered > 50)
+        place = "    on: {role: core}\n    health"
+        standing.write(**{place: place.replace("{role: core}", "edge-1")})
+        moved = {("core-1", "echo-1"), ("core-2", "echo-2")}
+        assert {key for key, action in changes(standing).items() if action == "delete"} > moved
+        standing.dctl("infra", "apply", "-y")
+        assert {standing.status()[name]["host"] for name in ("echo-1", "echo-2")} == {"edge-1"}
+        standing.dctl("infra", "rollback", "-y")
+        assert standing.status()["echo-1"]["host"] == "core-1"
+    assert load.failures == []
+
+
 def test_new_code_is_rolled_out_and_back_without_a_failed_request(standing: Three) -> None:
     main = standing.folder / "services" / "examples" / "echo" / "main.py"
     old = main.read_text()

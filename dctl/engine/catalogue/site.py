@@ -17,7 +17,7 @@ from dctl.engine.ports import PortBook
 from dctl.hosts.base import Check, Endpoint, Json, Kind, Need, Resource, Rollout
 from dctl.hosts.ports import ANYWHERE, reachable
 from dctl.secrets.references import secret_name
-from dctl.spec.workload import Health, Workload
+from dctl.spec.workload import Health, Service, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,10 @@ def digests_of(part: Workload) -> dict[str, str]:
 def rollout_of(part: Workload) -> Rollout:
     """How the spec wants the replicas of a part exchanged."""
     update = part.update
-    return Rollout(update.parallel, update.auto_rollback, monitor=update.monitor)
+    # What may register under its instance's name, or keeps something, cannot be there twice.
+    alone = not isinstance(part, Service) or part.run or part.volumes
+    overlap = update.order == "start-first" and not alone
+    return Rollout(update.parallel, update.auto_rollback, monitor=update.monitor, overlap=overlap)
 
 
 def health_check(health: Health, ports: Mapping[str, Port]) -> Check | None:
