@@ -16,12 +16,17 @@ if TYPE_CHECKING:
         StartPosition,
     )
     from draft_api.core.registry.key_value.v1.service_pb2 import WatchResponse
+    from draft_api.core.registry.service_discovery.v1.models_pb2 import Process
+    from draft_api.core.registry.service_discovery.v1.service_pb2 import (
+        WatchResponse as ProcessResponse,
+    )
     from google.protobuf.any_pb2 import Any as AnyMessage
 
 NEXT_SEQUENCE = "draft-next-sequence"
 """Metadata with which Catalyst accepts a consumer: the sequence of the first event it may get."""
 
 Start = Literal["new", "all"] | int | datetime
+Moved = Literal["there", "new", "changed", "gone", "synced"]
 
 
 class Change(NamedTuple):
@@ -97,6 +102,47 @@ class KeyCursor:
         # Current entries may come in any order, so they do not say how far everything was read.
         if self.revision:
             self.revision = max(self.revision, revision)
+
+
+class ProcessCursor:
+    """The processes that were told of: what of a watch, opened anew or not, is a change."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Process] = {}
+        self._current: set[str] = set()
+        self._synced = False
+
+    def opened(self, _: dict[str, str]) -> None:
+        """A stream begins, with every process."""
+        self._current.clear()
+
+    def read(self, response: ProcessResponse) -> Iterator[tuple[Moved, Process]]:
+        """What changed: a sign of life alone is no change. Of `synced`, no process."""
+        process = response.process
+        if response.kind == response.KIND_SYNCED:
+            for pid in sorted(self._known.keys() - self._current):  # gone while nobody looked
+                yield "gone", self._known.pop(pid)
+            if not self._synced:
+                self._synced = True
+                yield "synced", process
+        elif response.kind == response.KIND_DELETE:
+            self._current.discard(process.pid)
+            yield "gone", self._known.pop(process.pid, process)
+        elif response.kind == response.KIND_PUT:
+            self._current.add(process.pid)
+            before = self._known.get(process.pid)
+            self._known[process.pid] = process
+            if before is None:
+                yield "there" if not self._synced else "new", process
+            elif _lasting(before) != _lasting(process):
+                yield "changed", process
+
+
+def _lasting(process: Process) -> Process:
+    lasting = type(process)()
+    lasting.CopyFrom(process)
+    lasting.ClearField("last_status_time")
+    return lasting
 
 
 class EventCursor:

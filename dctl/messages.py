@@ -95,6 +95,40 @@ def plain(value: AnyMessage) -> Any:
             return json_format.MessageToDict(message)
     except (DecodeError, TypeError):  # TypeError: an Any inside, of a type that is not described
         pass
+    return _bytes_of(value)
+
+
+def portable(value: AnyMessage) -> Any:
+    """The same, from which `packed` makes the value again: by its bytes where words would lose
+    something, as a field that is not described here."""
+    told = plain(value)
+    try:
+        if packed(type_name(value), told) == value:
+            return told
+    except UsageError:
+        pass
+    return _bytes_of(value)
+
+
+def packed(name: str, told: Any) -> AnyMessage:
+    """What `plain` told of a message of this type, as an Any."""
+    import json
+
+    from google.protobuf.any_pb2 import Any as AnyMessage
+
+    if isinstance(told, dict) and told.keys() == {"@type", "base64"}:
+        try:
+            return AnyMessage(type_url=told["@type"], value=base64.b64decode(told["base64"]))
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"the value is not in base64: {error}") from error
+    if full_name(name) == VALUE:
+        if not isinstance(told, str):
+            raise UsageError("the value has to be a text")
+        return parse(name, told)
+    return parse(name, json.dumps(told))
+
+
+def _bytes_of(value: AnyMessage) -> dict[str, str]:
     return {"@type": value.type_url, "base64": base64.b64encode(value.value).decode()}
 
 

@@ -338,3 +338,38 @@ async def test_two_nodes_on_one_engine_agree(server: Nats) -> None:
             other.keys.Set(SetRequest(key="k", value=value(), expected_revision=0))
         )
         assert code == grpc.StatusCode.ABORTED
+
+
+async def history(node: Node, key: str, limit: int = 0) -> tuple[list[tuple[int, str]], bool]:
+    """(kind, text) of each version, newest first; and whether these are all."""
+    request = service_pb2.HistoryRequest(key=key, value=value(), limit=limit)
+    answer = await node.keys.History(request)
+    revisions = [version.revision for version in answer.versions]
+    assert revisions == sorted(revisions, reverse=True)
+    told = [(v.kind, models_pb2.Value.FromString(v.value.value).data) for v in answer.versions]
+    return told, answer.complete
+
+
+async def test_what_a_key_has_been_is_told_newest_first_and_of_no_other_key(node: Node) -> None:
+    for text in ("1", "2", "3"):
+        await put(node, "k", text)
+    await put(node, "other", "x")
+    await node.keys.Set(SetRequest(key="k", value=OTHER))
+    assert await history(node, "k") == ([(PUT, "3"), (PUT, "2"), (PUT, "1")], True)
+    assert await history(node, "k", limit=2) == ([(PUT, "3"), (PUT, "2")], False)
+    assert await history(node, "never") == ([], True)
+
+
+async def test_a_removal_is_the_beginning_of_what_a_key_has_been(node: Node) -> None:
+    await put(node, "k", "1")
+    await node.keys.Delete(DeleteRequest(key="k", value=value()))
+    await put(node, "k", "2")
+    assert await history(node, "k") == ([(PUT, "2"), (DELETE, "")], True)
+
+
+async def test_a_long_past_is_cut_to_what_a_message_holds(node: Node) -> None:
+    for number in range(6):
+        await put(node, "k", str(number) * 1_000_000)
+    told, complete = await history(node, "k")
+    assert [text[0] for _, text in told] == ["5", "4", "3", "2"]
+    assert not complete

@@ -5,13 +5,15 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import grpc
 import pytest
 from draft_api.core.registry.key_value.v1 import service_pb2 as pb
+from draft_api.core.registry.service_discovery.v1 import models_pb2
 from draft_api.core.registry.service_discovery.v1 import service_pb2 as registry_pb
 from draft_services.blueprint.settings import Settings
+from google.protobuf.any_pb2 import Any as AnyMessage
 
 from dctl.__main__ import run
 from dctl.errors import ExitCode
@@ -158,6 +160,133 @@ async def test_a_key_with_a_ttl_goes_by_itself(cli: Cli, blueprint: object) -> N
     assert [change for change in changes if change != "synced"] == ["put", "delete"]
 
 
+async def test_the_past_of_a_key_is_told_newest_first(cli: Cli, blueprint: object) -> None:
+    for text in ("one", "two"):
+        await cli("kv", "set", "greeting", text)
+    await cli("kv", "delete", "greeting")
+    await cli("kv", "set", "greeting", "three")
+    told = json.loads((await cli("kv", "history", "greeting", "-o", "json")).out)["items"]
+    assert [(one["change"], one.get("value")) for one in told] == [
+        ("put", "three"),
+        ("delete", None),
+    ]
+    assert "three" in (await cli("kv", "history", "greeting", "--limit", "1")).out
+    never = await cli("kv", "history", "never")
+    assert (never.code, never.err) == (1, 'error: no key "never" of type value, now or before\n')
+
+
+ROUTE = "core.control_plane.networking.v1.Route"
+
+
+async def test_what_is_exported_is_imported_as_it_was(
+    cli: Cli, blueprint: tuple[Node, Relay], tmp_path: Path
+) -> None:
+    node, _ = blueprint
+    unknown = AnyMessage(type_url="type.googleapis.com/shop.Unknown", value=b"\x00\xff")
+    await cli("kv", "set", "shop/ü", "a\nb")
+    await cli("kv", "set", "shop/r", '{"name": "r", "enableHttp2": true}', "--type", ROUTE)
+    await node.keys.Set(pb.SetRequest(key="shop/x", value=unknown))
+    await cli("kv", "set", "other", "stays")
+    await cli("kv", "set", "fuse_address", "http://here")
+    exported = (await cli("kv", "export", "shop/", "--type", "any")).out
+    assert "fuse_address" not in (await cli("kv", "export")).out
+    file = tmp_path / "keys.ndjson"
+    file.write_text(exported)
+    await cli("kv", "delete", "shop/ü")
+    await cli("kv", "set", "shop/r", '{"name": "other"}', "--type", ROUTE)
+    await node.keys.Delete(pb.DeleteRequest(key="shop/x", value=unknown))
+    done = await cli("kv", "import", str(file))
+    assert (done.code, done.err) == (0, "3 written\n")
+    assert sorted((await cli("kv", "export", "shop/", "--type", "any")).out.splitlines()) == sorted(
+        exported.splitlines()
+    )
+    assert (await node.keys.Get(pb.GetRequest(key="shop/x", value=unknown))).value == unknown
+
+
+async def test_an_import_can_leave_what_is_there(
+    cli: Cli, blueprint: object, tmp_path: Path
+) -> None:
+    (tmp_path / "f").write_text('{"key": "a", "value": "new"}\n\n{"key": "b", "value": "new"}\n')
+    await cli("kv", "set", "a", "old")
+    done = await cli("kv", "import", str(tmp_path / "f"), "--keep")
+    assert (done.code, done.err) == (0, "1 written, 1 were there\n")
+    assert (await cli("kv", "get", "a")).out == "old\n"
+
+
+async def test_a_file_with_a_wrong_line_is_not_imported_at_all(
+    cli: Cli, blueprint: object, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys.ndjson"
+    file.write_text(
+        '{"key": "a", "value": "1"}\n{"key": "b", "value": }\n{"key": " ", "value": "x"}\n'
+        '{"key": "c", "type": "no.Such", "value": {}}\n{"key": "d", "value": 7}\n'
+    )
+    done = await cli("kv", "import", str(file))
+    assert done.code == ExitCode.USAGE
+    for place in (f"{file}:2:23:", f"{file}:3:", f"{file}:4:", f"{file}:5:"):
+        assert place in done.err
+    assert (await cli("kv", "get", "a")).code == ExitCode.ERROR
+
+
+async def test_what_blueprint_does_not_take_of_an_import_is_named_and_the_rest_is_written(
+    cli: Cli, blueprint: object, tmp_path: Path
+) -> None:
+    large = json.dumps({"key": "large", "value": "x" * (1024 * 1024 + 1)})
+    (tmp_path / "f").write_text(f'{{"key": "a", "value": "1"}}\n{large}\n')
+    done = await cli("kv", "import", str(tmp_path / "f"))
+    assert done.code == ExitCode.ERROR
+    assert "1 of 2 keys were not written" in done.err
+    assert "large: value: is 10485" in done.err
+    assert (await cli("kv", "get", "a")).out == "1\n"
+
+
+def editor(folder: Path, *lines: str) -> str:
+    """An editor that a script is."""
+    script = folder / "editor"
+    script.write_text("\n".join(("#!/bin/sh", *lines)))
+    script.chmod(0o755)
+    return str(script)
+
+
+def taken(path: str) -> str:
+    """The text of a file, which is removed."""
+    text = Path(path).read_text()
+    Path(path).unlink()
+    return text
+
+
+async def test_a_value_is_changed_in_an_editor(
+    cli: Cli, blueprint: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await cli("kv", "set", "motd", "hello")
+    monkeypatch.setenv("VISUAL", editor(tmp_path, 'cp "$1" seen', 'echo "bye" > "$1"'))
+    monkeypatch.chdir(tmp_path)
+    assert (await cli("kv", "edit", "motd")).code == 0
+    assert (tmp_path / "seen").read_text() == "hello"
+    assert (await cli("kv", "get", "motd")).out == "bye\n"
+    monkeypatch.setenv("VISUAL", "true")
+    assert (await cli("kv", "edit", "motd")).err == "not changed\n"
+
+
+async def test_an_edit_never_overwrites_what_somebody_wrote_meanwhile(
+    cli: Cli, blueprint: tuple[Node, Relay], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, _ = blueprint
+    monkeypatch.setenv(
+        "VISUAL", editor(tmp_path, 'echo mine > "$1"; : > begun', "while [ -e wait ]; do :; done")
+    )
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wait").touch()
+    async with cli.running("kv", "edit", "motd") as outcome:
+        await until((tmp_path / "begun").exists)
+        await node.keys.Set(pb.SetRequest(key="motd", value=value("theirs")))
+        (tmp_path / "wait").unlink()
+        code, _, err = await outcome
+    assert code == ExitCode.ERROR
+    assert taken(err.split("your text is kept in ")[1].split()[0]) == "mine\n"
+    assert (await cli("kv", "get", "motd")).out == "theirs\n"
+
+
 async def test_ps_shows_who_registered(cli: Cli, blueprint: tuple[Node, Relay]) -> None:
     node, _ = blueprint
     answer = await node.registry.Initialize(
@@ -174,6 +303,68 @@ async def test_ps_shows_who_registered(cli: Cli, blueprint: tuple[Node, Relay]) 
     assert (await cli("ps", "--unhealthy", "--name", "cart")).out == ""
     assert "cart" in (await cli("ps", "--group", "shop")).out
     beats.cancel()
+
+
+async def test_ps_follows_who_comes_changes_and_goes_past_a_broken_connection(
+    cli: Cli, blueprint: tuple[Node, Relay]
+) -> None:
+    node, relay = blueprint
+
+    async def come(name: str) -> tuple[Any, Any]:
+        asked = registry_pb.InitializeRequest(name=name, group="shop")
+        identity = (await node.registry.Initialize(asked)).process_identity
+        beats = node.registry.Synchronize()
+        await beats.write(details(identity, advertise_address="127.0.0.1:9001"))
+        await beats.read()
+        return identity, beats
+
+    async def go(identity: Any, beats: Any) -> None:
+        asked = registry_pb.FinalizeRequest(pid=identity.pid, token=identity.token.jwt)
+        await node.registry.Finalize(asked)
+        beats.cancel()
+
+    first = await come("cart")
+    command = ("ps", "--group", "shop", "--watch", "--count", "5", "-o", "ndjson")
+    async with cli.running(*command) as outcome:
+        await until(lambda: "synced" in cli.look())
+        ill = details(first[0], health_state=models_pb2.PROCESS_UNHEALTHY)
+        await first[1].write(ill)
+        await until(lambda: '"changed"' in cli.look())
+        await relay.cut()
+        await go(*first)
+        second = await come("stock")
+        await relay.listen()
+        await until(lambda: '"new"' in cli.look())
+        await go(*second)
+        code, out, err = await outcome
+    assert code == ExitCode.OK
+    told = [json.loads(line) for line in out.splitlines()]
+    assert [(one["change"], one.get("name"), one.get("health")) for one in told] == [
+        ("there", "cart", "healthy"),
+        ("synced", None, None),
+        ("changed", "cart", "unhealthy"),
+        ("new", "stock", "healthy"),
+        ("gone", "cart", "unhealthy"),
+        ("gone", "stock", "healthy"),
+    ]
+    assert "went away" in err
+
+
+async def test_a_process_is_shown_in_full_by_its_name_or_its_pid(
+    cli: Cli, blueprint: tuple[Node, Relay]
+) -> None:
+    node, _ = blueprint
+    asked = registry_pb.InitializeRequest(
+        name="cart", metadata=[models_pb2.Metadata(key="zone", value="eu-1")]
+    )
+    pid = (await node.registry.Initialize(asked)).process_identity.pid
+    by_name, by_pid = await cli("process", "show", "cart"), await cli("process", "show", pid)
+    assert by_name.out.splitlines()[:2] == by_pid.out.splitlines()[:2]
+    assert pid in by_name.out
+    assert [line.split() for line in by_pid.out.splitlines()][-1] == ["zone", "eu-1"]
+    told = json.loads((await cli("process", "show", pid, "-o", "json")).out)["items"]
+    assert [one["metadata"] for one in told] == [{"zone": "eu-1"}]
+    assert (await cli("process", "show", "nobody")).code == ExitCode.ERROR
 
 
 async def test_what_is_produced_is_consumed(cli: Cli, catalyst: Relay) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from draft_services.blueprint.errors import InvalidArgument, NotFound, OutOfRange, TooLarge
 from draft_services.blueprint.view import View
 from draft_services.engine.errors import Compacted
-from draft_services.engine.store import Change, Entry, Key, Store
+from draft_services.engine.store import Change, Entry, Key, Store, Version
 
 MAX_KEY = 1024
 MAX_TYPE_URL = 256  # with the longest key it still fits a subject of the engine
@@ -32,6 +32,14 @@ class Page:
     entries: list[Entry]
     token: str
     revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What an entry has been, newest first. `complete`: these are all that are kept."""
+
+    versions: list[Version]
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +119,19 @@ class KeyValue:
             entries.append(entry)
             size += len(entry.value)
         return Page(entries, "", self._view.revision)
+
+    async def history(self, key: Key, limit: int) -> Past:
+        """The changes of an entry that are kept: no more than `limit` (0: all) of the newest, and
+        no more than a message holds."""
+        kept = await self._store.history(key)
+        kept.reverse()
+        count = size = 0
+        for version in kept[: limit or None]:
+            size += len(version.change.entry.value) if version.change.entry else 0
+            if count and size > MAX_PAGE_BYTES:
+                break
+            count += 1
+        return Past(kept[:count], count == len(kept))
 
     async def watch(self, kind: str, prefix: str, after: int) -> AsyncIterator[Chunk]:
         """Changes of a type (empty: of every type) after a revision, for ever.

@@ -18,7 +18,7 @@ from draft_services.engine import streams, subjects
 from draft_services.engine.connection import Connection
 from draft_services.engine.errors import Compacted, Conflict, NotFound
 from draft_services.engine.feed import Batch, Feed, Message, Start
-from draft_services.engine.store import Change, Changes, Entry, Key
+from draft_services.engine.store import Change, Changes, Entry, Key, Version
 
 TOMBSTONE = 3600  # seconds that a removal can be replayed
 _ATTEMPTS = 8
@@ -105,6 +105,18 @@ class JetStreamStore:
                 if batch.caught_up or reached < batch.revision:
                     break
         raise Compacted(f"the change after revision {reached} is no longer kept")
+
+    async def history(self, key: Key) -> list[Version]:
+        """See `Store.history`."""
+        found: list[Version] = []
+        subject = self._subject(key)
+        start = Start.all()
+        async with Feed(self._connection, self._stream, start=start, subject=subject) as feed:
+            async for batch in feed:
+                found += [Version(self._change(m), m.time_ns / 1e9) for m in batch.messages]
+                if batch.caught_up:
+                    break
+        return found
 
     async def _write(
         self, key: Key, value: bytes, headers: Mapping[str, str], expected: int | None

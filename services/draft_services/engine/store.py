@@ -39,6 +39,14 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """A change that a key went through, and when: seconds since 1970 by the engine's clock."""
+
+    change: Change
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
     """Changes in order, as they come from `Store.changes`."""
 
@@ -101,4 +109,8 @@ class Store(Protocol):
 
     async def replay(self, after: int, until: int) -> list[Change]:
         """Every change in (after, until]; `Compacted` when one of them is no longer kept."""
+        ...
+
+    async def history(self, key: Key) -> list[Version]:
+        """The changes of one key that are kept, oldest first."""
         ...

@@ -17,7 +17,7 @@ from draft_services.blueprint.errors import InvalidArgument, TooLarge
 from draft_services.blueprint.keyvalue import Chunk, KeyValue, checked_type, identity
 from draft_services.blueprint.rpc import ingress, query
 from draft_services.blueprint.rpc.status import TRANSLATED, answering, status
-from draft_services.engine.store import Change, Entry, Key
+from draft_services.engine.store import Change, Entry, Key, Version
 
 Answer = TypeVar("Answer", pb.ListResponse, pb.QueryResponse)
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -103,6 +103,12 @@ class KeyValueRpc(KeyValueServiceServicer):
                 )
             )
 
+    async def History(self, request: pb.HistoryRequest, context: Context) -> pb.HistoryResponse:
+        async with answering(context):
+            key = identity(request.value.type_url, request.key)
+            past = await self._keys.history(key, request.limit)
+            return pb.HistoryResponse(versions=map(_version, past.versions), complete=past.complete)
+
     async def _set(self, request: pb.SetRequest) -> pb.SetResponse:
         key = identity(request.value.type_url, request.key)
         revision = await self._keys.set(
@@ -178,6 +184,13 @@ def _event(change: Change) -> pb.WatchEvent:
         ),
         revision=change.revision,
     )
+
+
+def _version(version: Version) -> pb.Version:
+    event = _event(version.change)
+    answer = pb.Version(kind=event.kind, value=event.value, revision=event.revision)
+    answer.time.FromNanoseconds(round(version.time * 1e9))
+    return answer
 
 
 def _seconds(duration: Duration) -> float:

@@ -80,6 +80,11 @@ class KeyValueServiceStub:
                 request_serializer=draft__api_dot_core_dot_registry_dot_key__value_dot_v1_dot_service__pb2.QueryRequest.SerializeToString,
                 response_deserializer=draft__api_dot_core_dot_registry_dot_key__value_dot_v1_dot_service__pb2.QueryResponse.FromString,
                 _registered_method=True)
+        self.History = channel.unary_unary(
+                '/core.registry.key_value.v1.KeyValueService/History',
+                request_serializer=draft__api_dot_core_dot_registry_dot_key__value_dot_v1_dot_service__pb2.HistoryRequest.SerializeToString,
+                response_deserializer=draft__api_dot_core_dot_registry_dot_key__value_dot_v1_dot_service__pb2.HistoryResponse.FromString,
+                _registered_method=True)
 
 
 class KeyValueServiceServicer:
@@ -153,6 +158,14 @@ class KeyValueServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def History(self, request, context):
+        """Tells what one entry has been: the newest changes that are kept, the last 64 at most. A removal
+        and a write with a TTL take what was before them along.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_KeyValueServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -190,6 +203,11 @@ def add_KeyValueServiceServicer_to_server(servicer, server):
                     servicer.Query,
                     request_deserializer=draft__api_dot_core_dot_registry_dot_key__value_dot_v1_dot_service__pb2.QueryRequest.FromString,
                     response_serializer=draft__api_dot_core_dot_registry_dot_key__value_dot_v1_dot_service__pb2.QueryResponse.SerializeToString,
+            ),
+            'History': grpc.unary_unary_rpc_method_handler(
+                    servicer.History,
+                    request_deserializer=draft__api_dot_core_dot_registry_dot_key__value_dot_v1_dot_service__pb2.HistoryRequest.FromString,
+                    response_serializer=draft__api_dot_core_dot_registry_dot_key__value_dot_v1_dot_service__pb2.HistoryResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -392,6 +410,33 @@ class KeyValueService:
             '/core.registry.key_value.v1.KeyValueService/Query',
             draft__api_dot_core_dot_registry_dot_key__value_dot_v1_dot_service__pb2.QueryRequest.SerializeToString,
             draft__api_dot_core_dot_registry_dot_key__value_dot_v1_dot_service__pb2.QueryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def History(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/core.registry.key_value.v1.KeyValueService/History',
+            draft__api_dot_core_dot_registry_dot_key__value_dot_v1_dot_service__pb2.HistoryRequest.SerializeToString,
+            draft__api_dot_core_dot_registry_dot_key__value_dot_v1_dot_service__pb2.HistoryResponse.FromString,
             options,
             channel_credentials,
             insecure,

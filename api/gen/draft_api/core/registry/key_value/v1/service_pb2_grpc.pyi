@@ -73,6 +73,10 @@ class KeyValueServiceStub:
     """Selects entries of one type by the fields of their values.
     INVALID_ARGUMENT: a field that the type does not have, or an operation other than SELECT.
     """
+    History: _grpc.UnaryUnaryMultiCallable[_service_pb2.HistoryRequest, _service_pb2.HistoryResponse]
+    """Tells what one entry has been: the newest changes that are kept, the last 64 at most. A removal
+    and a write with a TTL take what was before them along.
+    """
 
 @_typing.type_check_only
 class KeyValueServiceAsyncStub(KeyValueServiceStub):
@@ -118,6 +122,10 @@ class KeyValueServiceAsyncStub(KeyValueServiceStub):
     Query: _aio.UnaryUnaryMultiCallable[_service_pb2.QueryRequest, _service_pb2.QueryResponse]  # type: ignore[assignment]
     """Selects entries of one type by the fields of their values.
     INVALID_ARGUMENT: a field that the type does not have, or an operation other than SELECT.
+    """
+    History: _aio.UnaryUnaryMultiCallable[_service_pb2.HistoryRequest, _service_pb2.HistoryResponse]  # type: ignore[assignment]
+    """Tells what one entry has been: the newest changes that are kept, the last 64 at most. A removal
+    and a write with a TTL take what was before them along.
     """
 
 class KeyValueServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -203,6 +211,16 @@ class KeyValueServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_service_pb2.QueryResponse, _abc.Awaitable[_service_pb2.QueryResponse]]:
         """Selects entries of one type by the fields of their values.
         INVALID_ARGUMENT: a field that the type does not have, or an operation other than SELECT.
+        """
+
+    @_abc_1.abstractmethod
+    def History(
+        self,
+        request: _service_pb2.HistoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.HistoryResponse, _abc.Awaitable[_service_pb2.HistoryResponse]]:
+        """Tells what one entry has been: the newest changes that are kept, the last 64 at most. A removal
+        and a write with a TTL take what was before them along.
         """
 
 def add_KeyValueServiceServicer_to_server(servicer: KeyValueServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
