@@ -35,6 +35,19 @@ def test_reading_a_plan_needs_no_services_and_no_engine_client() -> None:
     assert not loaded & {"nats", "draft_services", "textual", "supervisor"}
 
 
+def test_the_worker_for_machines_looks_for_no_plugins_and_loads_nothing_that_it_does_not_use() -> (
+    None
+):
+    looks = (
+        "from importlib import metadata; found = metadata.entry_points\n"
+        "asked = []\n"
+        "metadata.entry_points = lambda **of: asked.append(of) or found(**of)\n"
+        "import dctl.hosts.ssh.worker\n"
+        "assert not [of for of in asked if 'gevent' in of.get('group', '')]"
+    )
+    assert "invoke.tasks" not in modules_after(looks)
+
+
 def test_import_chassis_is_light() -> None:
     loaded = modules_after("import chassis")
     assert not loaded & {"grpc", "pydantic", "ruamel.yaml", "asyncio"}

@@ -9,8 +9,17 @@ pyinfra is used below its command line: one greenlet a job, each operation runs 
 way (prepare all hosts one after the other, then run) reads every fact twice.
 """
 
-from gevent import monkey
+import gc
+import sys
 
+from gevent import events, monkey
+
+# What this process is waited for is mostly its imports. They make no garbage, ...
+gc.disable()
+# ... nobody has plugins for gevent, which would look through all installed packages for them at
+# each of its 25 patches, and paramiko needs invoke for `Match exec` alone, which we never write.
+events.notify_and_call_entry_points = events.notify
+sys.modules["invoke"] = None  # type: ignore[assignment]
 monkey.patch_all()
 
 import json  # noqa: E402
@@ -221,6 +230,8 @@ def _read(receive: Any) -> bytes:
 
 def main() -> None:
     """Serve until standard input ends."""
+    gc.freeze()
+    gc.enable()
     logging.disable(logging.CRITICAL)  # what is logged may hold secrets, and nobody reads it
     util.getpass = ssh_util.getpass = _no_password
     answers = os.fdopen(os.dup(1), "w", buffering=1)

@@ -2,24 +2,28 @@
 
 It is sent as text, with what it imports from there/, and needs Python 3.9's standard library only.
 Its arguments are a verb (a function here) and the cluster's layout; what the verb needs comes as
-JSON, as a third argument or through standard input, and the answer is JSON, too.
+JSON, as a third argument or through standard input, and the answer is JSON, too. What a look does
+not need is imported where it is used: imports are half of what a look costs a machine.
 """
+
+from __future__ import annotations
 
 import contextlib
 import glob
 import json
 import os
 import pwd
-import secrets
-import shutil
 import subprocess
 import sys
 import time
-from typing import Any
 
 from dctl.hosts.systemd.there.files import listed, read, read_json, unlink, write
 from dctl.hosts.systemd.there.lock import break_lock, holder, lock  # noqa: F401 (verbs)
 from dctl.hosts.systemd.there.ports import free_port, port_owner, probe  # noqa: F401 (verbs)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _SHOWN = (
     "Id,ActiveState,NRestarts,MainPID,ExecMainStartTimestampMonotonic,NeedDaemonReload,"
@@ -176,6 +180,8 @@ def end(at: Any, asked: Any) -> Any:
 
 def remove(at: Any, asked: Any) -> Any:
     """End instances and forget what was asked of them."""
+    import shutil
+
     problem = ""
     for name in asked["names"]:
         unit = unit_name(at, name)
@@ -195,6 +201,8 @@ def remove(at: Any, asked: Any) -> Any:
 
 def forget(at: Any, asked: Any) -> Any:
     """Remove all that is kept of the cluster, and its user."""
+    import shutil
+
     for root in (at["etc"], at["var"]):
         shutil.rmtree(root, ignore_errors=True)
         with contextlib.suppress(OSError):
@@ -207,6 +215,8 @@ def forget(at: Any, asked: Any) -> Any:
 
 
 def keep_secret(at: Any, asked: Any) -> Any:
+    import secrets
+
     path = at["var"] + "/secrets/" + asked["name"]
     kept = read(path)
     text = asked["text"] or kept or secrets.token_urlsafe(32)

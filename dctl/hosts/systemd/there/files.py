@@ -1,9 +1,14 @@
 """Files, written whole or not at all. Runs on the machine."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def listed(folder: Any) -> Any:

@@ -1,13 +1,18 @@
 """The lock of a cluster: a file that is held open and locked, with a note of who does. Runs on the
 machine."""
 
+from __future__ import annotations
+
 import fcntl
 import json
 import os
 import select
 import sys
 import time
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _TTL = 60.0  # seconds without a sign of life after which a lock is free
 

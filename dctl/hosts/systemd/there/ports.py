@@ -1,11 +1,14 @@
 """What the machine listens on, and how that feels. Runs on the machine."""
 
+from __future__ import annotations
+
 import os
-import random
 import re
-import socket
 import subprocess
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _PORTS = (20000, 31999)  # below what systems give to outgoing connections
 
@@ -21,6 +24,8 @@ def port_owner(at: Any, asked: Any) -> Any:
 
 
 def free_port(at: Any, asked: Any) -> Any:
+    import random
+
     for _ in range(200):
         port = random.randint(*_PORTS)
         if can_listen(asked["host"], port):
@@ -29,6 +34,8 @@ def free_port(at: Any, asked: Any) -> Any:
 
 
 def can_listen(host: Any, port: Any) -> Any:
+    import socket
+
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -44,6 +51,8 @@ def probe(at: Any, asked: Any) -> Any:
     """Why it is not well; "" when it is."""
     timeout = asked["seconds"]
     if asked["type"] == "tcp":
+        import socket
+
         host, _, port = asked["target"].rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout).close()

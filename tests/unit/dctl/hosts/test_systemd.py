@@ -177,6 +177,15 @@ def test_the_agent_answers_without_anything_of_ours_on_the_machine(tmp_path: Pat
     assert (done.stdout, done.stderr) == ('""\n', "")
 
 
+def test_a_look_imports_on_the_machine_only_what_it_needs(tmp_path: Path) -> None:
+    layout = json.dumps({**AT.to_json(), "etc": str(tmp_path), "units": str(tmp_path)})
+    line = [sys.executable, "-I", "-S", "-X", "importtime", "-c", agent_program()]
+    done = subprocess.run([*line, "0", "observe", layout, "{}"], capture_output=True, text=True)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert {"json", "subprocess"} <= imported
+    assert not imported & {"typing", "secrets", "shutil", "random", "socket"}
+
+
 def test_programs_for_machines_are_python_3_9() -> None:
     folder = Path(sys.modules["dctl.hosts.systemd"].__path__[0])
     for file in (folder / "agent.py", folder / "beside.py", *folder.glob("there/*.py")):
