@@ -39,11 +39,19 @@ class Containers:
         root = self._settled.root
         images = ImageReader(self._images_host, self._name, self._by_tag(), self._present)
         if self._fleet is None:
-            own: Reader = DockerReader(self._name, workspace=root, host=self._host)
+            own: Reader = DockerReader(
+                self._name, workspace=root, host=self._host, engine=self._engine
+            )
         else:
             from dctl.hosts.docker.remote import RemoteDockerReader
 
-            own = RemoteDockerReader(self._name, workspace=root, fleet=self._fleet, host=self._host)
+            own = RemoteDockerReader(
+                self._name,
+                workspace=root,
+                fleet=self._fleet,
+                host=self._host,
+                engine=self._engine,
+            )
         return {self._host: own, images.name: images}
 
     def hosts(self) -> Mapping[str, Host]:
@@ -60,11 +68,17 @@ class Containers:
             self._base_url if self._fleet else lambda: "",
         )
         if self._fleet is None:
-            own = DockerHost(self._name, workspace=root, host=self._host)
+            own = DockerHost(self._name, workspace=root, host=self._host, engine=self._engine)
         else:
             from dctl.hosts.docker.remote import RemoteDockerHost
 
-            own = RemoteDockerHost(self._name, workspace=root, fleet=self._fleet, host=self._host)
+            own = RemoteDockerHost(
+                self._name,
+                workspace=root,
+                fleet=self._fleet,
+                host=self._host,
+                engine=self._engine,
+            )
         own.secrets = self._settled.secrets
         return {self._host: own, images.name: images}
 

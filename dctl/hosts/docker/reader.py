@@ -137,7 +137,9 @@ class DockerReader:
         wanted = asked(labels)
         spec = None  # that of one that was never finished cannot be told
         if wanted is not None and found.whole:
-            running, tagged = image(container["Image"]), image(wanted["image"])
+            tagged = image(wanted["image"])
+            same = tagged is not None and tagged["Id"] == container["Image"]
+            running = tagged if same else image(container["Image"])
             spec = read_back(container, running, tagged, self._cluster)
         mark = "" if found.current.alive else marks().get(labels[INSTANCE], "")
         return observed(

@@ -30,8 +30,16 @@ from dctl.hosts.systemd.reader import SystemdReader
 class RemoteDockerReader(DockerReader):
     """Observe the containers of `cluster` on the machine `host` of a fleet."""
 
-    def __init__(self, cluster: str, *, workspace: Path, fleet: Fleet, host: str) -> None:
-        engine = Engine(host, lambda: fleet.tunnel(host).base_url())
+    def __init__(
+        self,
+        cluster: str,
+        *,
+        workspace: Path,
+        fleet: Fleet,
+        host: str,
+        engine: Engine | None = None,
+    ) -> None:
+        engine = engine or Engine(host, lambda: fleet.tunnel(host).base_url())
         super().__init__(cluster, workspace=workspace, host=host, engine=engine)
         self._fleet = fleet
         self._agent = Agent(fleet, host, Layout(cluster))
