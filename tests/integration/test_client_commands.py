@@ -367,6 +367,20 @@ async def test_a_process_is_shown_in_full_by_its_name_or_its_pid(
     assert (await cli("process", "show", "nobody")).code == ExitCode.ERROR
 
 
+async def test_the_engine_is_told_in_words_and_figures(
+    cli: Cli, blueprint: tuple[Node, Relay]
+) -> None:
+    await cli("kv", "set", "a", "1")
+    told = json.loads((await cli("cluster", "status", "-o", "json")).out)
+    assert told["well"]
+    assert "One copy" in told["summary"]
+    assert [(one["node"], one["state"]) for one in told["nodes"]] == [("test", "online")]
+    (keys,) = [one for one in told["streams"] if one["stream"] == "KV_keys"]
+    assert keys["revision"] >= keys["messages"] >= 1
+    assert (keys["copies"], keys["leader"]) == (1, "test")
+    assert "KV_keys" in (await cli("cluster", "status")).out
+
+
 async def test_what_is_produced_is_consumed(cli: Cli, catalyst: Relay) -> None:
     produced = await cli("broker", "produce", "--type", "demo.a", "--data", '{"a":1}', "-o", "json")
     (item,) = json.loads(produced.out)["items"]

@@ -30,6 +30,9 @@ class Trio(Cluster):
         """Whether dctl could do it now."""
         return self.dctl(*arguments, code=None).returncode == 0
 
+    def engine(self) -> str:
+        return self.dctl("cluster", "status", code=None).stdout
+
     def write(self, nodes: int = 3, **_: object) -> None:
         (self.folder / "cluster.yaml").write_text(SPEC.format(name=self.name, nodes=nodes))
 
@@ -56,8 +59,12 @@ def test_without_any_one_node_it_goes_on_and_nothing_acknowledged_is_lost(cluste
         wait_until(lambda node=node: cluster.does("kv", "set", node, "after"), within=60)
         produce = ("broker", "produce", "--type", "demo.lost", "--timeout", "60s")
         cluster.dctl(*produce, "--data", f'"{node}"')
+        wait_until(lambda node=node: f"{node} of 3 nodes is away" in cluster.engine(), within=60)
+        assert "all goes on, and no other may fail" in cluster.engine()
         cluster.dctl("infra", "start", node)
         cluster.dctl("infra", "wait", "--timeout", "60s")
+        wait_until(lambda: cluster.does("cluster", "status"), within=60)
+    assert "1 of 3 nodes may fail" in cluster.engine()
     for node in order:
         assert cluster.dctl("kv", "get", node).stdout == "after\n"
     events = cluster.dctl(

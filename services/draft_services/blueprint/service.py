@@ -21,7 +21,6 @@ from draft_services.engine.connection import Connection
 from draft_services.engine.errors import Unavailable
 from draft_services.engine.jetstream import JetStreamStore
 from draft_services.engine.leases import Leases
-from draft_services.engine.streams import bucket_stream
 
 logger = logging.getLogger(__name__)
 
@@ -62,11 +61,10 @@ class Blueprint:
             encode=plain_value,
             decode=plain_text,
         )
-        cluster = Cluster(self._connection, [bucket_stream(each) for each in (KEYS, PROCESSES)])
         self.servicers = (
             KeyValueRpc(KeyValue(self._keys, self._view)),
             RegistryRpc(self._registry, leadership),
-            RaftRpc(cluster),
+            RaftRpc(Cluster(self._connection)),
         )
         self._tasks: list[asyncio.Task[None]] = []
 

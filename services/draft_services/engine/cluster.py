@@ -2,53 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from draft_services.engine.connection import Connection
+from draft_services.engine.errors import Unavailable
+
+LEADS, ONLINE, OFFLINE = "leads", "online", "offline"
+# Nodes give each other a sign of life every second. That one was killed, the engine itself says
+# after a minute and more.
+_SILENT_NS = 5_000_000_000
 
 
 class Cluster:
-    """The nodes that hold some streams, and how those do."""
+    """The nodes that hold the engine's streams, and how those do."""
 
-    def __init__(self, connection: Connection, streams: Sequence[str]) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._streams = streams
 
     async def members(self) -> list[str]:
         """The names of the nodes, sorted."""
         names: set[str] = set()
-        for stream in self._streams:
-            names.update(_nodes(await self._connection.api(f"STREAM.INFO.{stream}")))
-        # A server by itself names no nodes in its streams.
-        return sorted(names) or [self._connection.server_name]
+        for info in await self._streams():
+            names.update(_nodes(info) or [self._alone(info)])
+        return sorted(names - {""})
 
     async def figures(self) -> dict[str, str]:
-        """Figures in words: who serves, and each stream's size, leader and lag."""
+        """Figures in words: who serves, and of each stream its size, its leader, and how each node
+        that has a copy does: it leads, is online (and so many changes behind) or offline."""
         figures = {"server": self._connection.server_name, "engine": self._connection.url}
-        for stream in self._streams:
-            info = await self._connection.api(f"STREAM.INFO.{stream}")
-            state = info["state"]
-            figures |= {
-                f"{stream}.{name}": str(value)
-                for name, value in {
-                    "messages": state["messages"],
-                    "bytes": state["bytes"],
-                    "first_revision": state["first_seq"],
-                    "last_revision": state["last_seq"],
-                    "replicas": info["config"]["num_replicas"],
-                    "leader": info.get("cluster", {}).get("leader") or self._connection.server_name,
-                    "lag": max((each.get("lag", 0) for each in _replicas(info)), default=0),
-                }.items()
+        for info in await self._streams():
+            state, stream = info.get("state", {}), info["config"]["name"]
+            leader = info.get("cluster", {}).get("leader", "") or self._alone(info)
+            told = {
+                "messages": state.get("messages", ""),
+                "bytes": state.get("bytes", ""),
+                "first_revision": state.get("first_seq", ""),
+                "last_revision": state.get("last_seq", ""),
+                "replicas": info["config"].get("num_replicas", ""),
+                "leader": leader,
+                "lag": max((each.get("lag", 0) for each in _replicas(info)), default=0),
             }
+            told |= {f"node.{name}": how for name, how in _nodes(info).items()}
+            if leader:
+                told[f"node.{leader}"] = LEADS
+            figures |= {f"{stream}.{name}": str(value) for name, value in told.items()}
         return figures
 
+    async def _streams(self) -> list[Mapping[str, Any]]:
+        """What each stream says; of one that has no leader, its name alone."""
+        names: list[str] = []
+        while page := await self._connection.api("STREAM.NAMES", {"offset": len(names)}):
+            names += page["streams"] or []
+            if len(names) >= page["total"]:
+                break
+        return await asyncio.gather(*map(self._stream, sorted(names)))
 
-def _nodes(info: Mapping[str, Any]) -> set[str]:
-    names = {each["name"] for each in _replicas(info)}
+    async def _stream(self, name: str) -> Mapping[str, Any]:
+        try:
+            return await self._connection.api(f"STREAM.INFO.{name}")
+        except Unavailable:
+            return {"config": {"name": name}}
+
+    def _alone(self, info: Mapping[str, Any]) -> str:
+        """A server by itself names no nodes in its streams."""
+        alone = "state" in info and "cluster" not in info
+        return self._connection.server_name if alone else ""
+
+
+def _nodes(info: Mapping[str, Any]) -> dict[str, str]:
+    found = {}
+    for each in _replicas(info):
+        lag = each.get("lag", 0)
+        online = ONLINE if not lag else f"{ONLINE}, {lag} behind"
+        silent = each.get("offline") or each.get("active", 0) > _SILENT_NS
+        found[each["name"]] = OFFLINE if silent else online
     if leader := info.get("cluster", {}).get("leader"):
-        names.add(leader)
-    return names
+        found[leader] = LEADS
+    return found
 
 
 def _replicas(info: Mapping[str, Any]) -> list[Mapping[str, Any]]:
