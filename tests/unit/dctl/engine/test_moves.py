@@ -169,6 +169,22 @@ def test_a_move_of_which_only_one_side_is_meant_is_half_a_move(
     assert fleet.notes == ["a-1 ends on old"]
 
 
+def test_what_is_there_already_only_ends_where_it_was(fleet: Fleet) -> None:
+    (there,) = replicas("old", stand_in=True)
+    fleet.hosts["old"].ensure(there)
+    fleet.hosts["new"].ensure(dataclasses.replace(there, host="new"))
+    assert fleet.apply(replicas("new", stand_in=True)).ok
+    assert fleet.notes == ["a-1 ends on old"]
+
+
+def test_what_cannot_be_stood_in_for_in_the_part_that_is_meant_ends_first(fleet: Fleet) -> None:
+    fleet.hosts["third"] = Noted("third", fleet.notes)
+    fleet.apply(replicas("third", "old", stand_in=True))
+    meant = Scope(hosts=("old", "new"))
+    assert fleet.apply(replicas("third", "new", stand_in=True), meant).ok
+    assert fleet.notes == ["a-2 ends on old", "a-2 begins on new"]
+
+
 def test_what_registers_or_keeps_something_does_not_run_twice() -> None:
     command = {"command": ["a"]}
 
