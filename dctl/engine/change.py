@@ -67,11 +67,12 @@ def change(
 
 
 def _share(secrets: Mapping[str, str], plan: Plan, hosts: Mapping[str, Host], first: Host) -> None:
-    """Keep the cluster's secrets, and give them to each host that something is changed on; to all
-    hosts one that may itself have changed."""
+    """Keep the cluster's secrets, and give them to each host that something is changed on: a new
+    value is a change of all who read it. To be for all of them at once, it waits for a plan of the
+    whole cluster."""
     for secret, text in secrets.items():
-        first.keep_secret(secret, text)
-        for name in dict.fromkeys(step.host for step in (plan.steps if text else plan.changed)):
+        first.keep_secret(secret, "" if plan.scope and first.secret(secret) else text)
+        for name in dict.fromkeys(step.host for step in plan.changed):
             if hosts[name] is not first:
                 hosts[name].keep_secret(secret, first.secret(secret))
 

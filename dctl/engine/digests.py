@@ -9,6 +9,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dctl.engine.runtimes import Restored
 from dctl.hosts.base import Json, Observed, Resource, key_of
 
+_SORTS = ("digests", "shared")
+"""Where digests stand in what is asked: of what is delivered, and of what is only compared."""
+
 
 def with_digests(
     resources: Iterable[Resource], digest: Callable[[Resource, str], str]
@@ -40,14 +43,16 @@ def with_todays_secrets(
 
 
 def _digests(spec: Mapping[str, Json] | None) -> Mapping[str, str]:
-    return (spec or {}).get("digests") or {}
+    return {name: d for sort in _SORTS for name, d in ((spec or {}).get(sort) or {}).items()}
 
 
 def _with_digests(resource: Resource, digest: Callable[[Resource, str], str]) -> Resource:
     rollout = resource.rollout
     if rollout and rollout.stand_in:
         rollout = dataclasses.replace(rollout, stand_in=_with_digests(rollout.stand_in, digest))
-    if not (names := _digests(resource.spec)):
-        return dataclasses.replace(resource, rollout=rollout)
-    spec = {**resource.spec, "digests": {name: digest(resource, name) for name in names}}
-    return dataclasses.replace(resource, spec=spec, rollout=rollout)
+    found = {
+        sort: {name: digest(resource, name) for name in names}
+        for sort in _SORTS
+        if (names := resource.spec.get(sort))
+    }
+    return dataclasses.replace(resource, spec={**resource.spec, **found}, rollout=rollout)

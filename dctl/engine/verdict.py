@@ -97,7 +97,7 @@ def differences(before: Mapping[str, Json], after: Mapping[str, Json]) -> Iterat
     old, new = dict(_leaves(before)), dict(_leaves(after))
     for path in sorted(old.keys() | new.keys()):
         if old.get(path) != new.get(path):
-            if path[-2:-1] == ("digests",):  # a digest tells nobody anything
+            if path[-2:-1] in (("digests",), ("shared",)):  # a digest tells nobody anything
                 was, is_ = (HIDDEN if path in side else None for side in (old, new))
                 yield Change(f"secret {path[-1]}", was, is_)
                 continue

@@ -150,6 +150,27 @@ def test_a_changed_secret_is_an_update_of_who_uses_it_without_its_value(shop: Sh
     assert not holds(shop.said, shop.db)
 
 
+def test_a_changed_nonce_is_an_update_of_who_reads_it_without_its_value(shop: Shop) -> None:
+    shop.spec(
+        "secrets: {nonce: {env: DB_PEARL}}\nsecurity: {nonce: secret://nonce}\n"
+        "services: {cart: {command: [sh, -c, 'cat $DRAFT_NONCE_FILE; echo; exec sleep 1000']}}\n"
+    )
+    shop.dctl("infra", "apply", "-y")
+    assert "No changes" in shop.dctl("infra", "plan").stdout
+    shop.db = f"pearl-{secrets.token_hex(8)}"
+    planned = shop.dctl("infra", "plan").stdout
+    assert re.search(r"~ process +cart-1 +update +secret nonce changed\n", planned)
+    shop.dctl("infra", "apply", "-y")
+    log = shop.state / "logs" / "cart-1.log"
+    wait_until(lambda: shop.db in log.read_text())
+    assert "No changes" in shop.dctl("infra", "plan").stdout
+    assert not holds(shop.said, shop.db)
+    # Unlike what is in memory alone, it is there when the machine is started anew.
+    subprocess.run(["rm", "-rf", str((shop.state / "delivered").resolve())], check=True)
+    shop.dctl("infra", "restart", "cart")
+    assert shop.status()["cart-1"]["actual"] == "running"
+
+
 def test_what_memory_has_lost_is_drift_and_is_given_again(shop: Shop) -> None:
     shop.dctl("infra", "apply", "-y")
     memory = (shop.state / "delivered").resolve()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dctl.engine.catalogue.site import Instance, Port, Site, digests_of
+from dctl.engine.catalogue.site import NONCE_VARIABLE, Instance, Port, Site, digests_of
 from dctl.hosts.base import Check, Condition, Endpoint, Json, Kind, Need
 from dctl.hosts.docker import SECRETS, ContainerSpec, PublishedPort
 from dctl.hosts.images import image_name
@@ -23,8 +23,8 @@ CORE = "core"
 @dataclass(frozen=True, kw_only=True)
 class ContainerSite(Site):
     """`images` tells the tag for each of the user's service folders, and for the core as "core".
-    `nonce_from` is the cluster's own secret, which each container gets as a file; "" where it has
-    none. `images_host` is the host that is the images of its engine."""
+    `nonce_from` is the cluster's own secret, which each container that is told of it gets as a
+    file; "" where it has none. `images_host` is the host that is the images of its engine."""
 
     kind = Kind.CONTAINER
 
@@ -74,8 +74,8 @@ class ContainerSite(Site):
         for path, content in program.mounts.items():
             (secrets if is_reference(content) else mounts)[path] = content
         secrets |= {self.secret(one.name, name): SCHEME + name for name in digests_of(part)}
-        if self.nonce:
-            secrets[self.nonce] = self.nonce_from
+        if NONCE_VARIABLE in program.env:
+            secrets[NONCE_FILE] = self.nonce_from
         return ContainerSpec(
             image=self._image(one),
             command=tuple(program.argv),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dctl.engine.catalogue.parts import parts, placed
-from dctl.engine.catalogue.site import Instance, Port, Program, Site
+from dctl.engine.catalogue.site import NONCE_VARIABLE, Instance, Port, Program, Site
 from dctl.hosts.base import Condition, Endpoint, Need, Resource
 from dctl.spec import Cluster
 from dctl.spec.types import Address
@@ -83,7 +83,7 @@ class Ground:
         if blueprint is not False and (chosen := self.near("blueprint", instance)):
             env["DRAFT_SERVICE_ENTRYPOINT"] = str(self.port(chosen, "grpc", blueprint.listen).call)
         if site.nonce:
-            env["DRAFT_NONCE_FILE"] = site.nonce
+            env[NONCE_VARIABLE] = site.nonce
         if grpc is not None:
             env |= {
                 "DRAFT_SERVICE_NETWORK_BIND_ADDRESS": grpc.bind.host,

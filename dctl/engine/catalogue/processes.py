@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dctl import bundled
-from dctl.engine.catalogue.site import Instance, Port, Site, digests_of
+from dctl.engine.catalogue.site import NONCE_VARIABLE, Instance, Port, Site, digests_of
 from dctl.hosts.base import Endpoint, Json, Kind
 from dctl.hosts.process import ProcessSpec
 
@@ -16,7 +16,8 @@ from dctl.hosts.process import ProcessSpec
 @dataclass(frozen=True, kw_only=True)
 class ProcessSite(Site):
     """`files_of(name)` and `data_of(name)` are the folders of an instance, in the file of
-    `secret_of(name, secret)` it reads a secret; `nonce_file` is that of the cluster's own."""
+    `secret_of(name, secret)` it reads a secret; `nonce_file` is that of the cluster's own, which
+    is the secret `nonce_of` of the spec, if it is not dctl's."""
 
     kind = Kind.PROCESS
 
@@ -24,6 +25,7 @@ class ProcessSite(Site):
     data_of: Callable[[str], Path]
     secret_of: Callable[[str, str], Path]
     nonce_file: Path | None = None
+    nonce_of: str = ""
 
     @property
     def nonce(self) -> str:
@@ -68,4 +70,5 @@ class ProcessSite(Site):
             memory=part.resources.memory,
             cpus=part.resources.cpus,
             digests=digests_of(part),
+            shared={self.nonce_of: ""} if self.nonce_of and NONCE_VARIABLE in program.env else {},
         ).to_json()

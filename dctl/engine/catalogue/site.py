@@ -19,6 +19,9 @@ from dctl.hosts.ports import ANYWHERE, reachable
 from dctl.secrets.references import secret_name
 from dctl.spec.workload import Health, Service, Workload
 
+NONCE_VARIABLE = "DRAFT_NONCE_FILE"
+"""The variable that names the file of the cluster's own secret."""
+
 
 @dataclass(frozen=True, slots=True)
 class Port:

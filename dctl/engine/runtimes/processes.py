@@ -14,6 +14,7 @@ from dctl.engine.catalogue.site import Site
 from dctl.engine.ports import PortBook
 from dctl.engine.runtimes.base import NONCE, Restored, Say, Settled
 from dctl.hosts.base import Host, Kind, Reader, Resource
+from dctl.secrets.references import secret_name
 from dctl.sources import source_digest
 
 
@@ -50,6 +51,7 @@ class Processes:
             data_of=functools.partial(data_dir, self._name),
             secret_of=functools.partial(delivered_file, self._name),
             nonce_file=secret_file(self._name, NONCE) if self._settled.nonce_from else None,
+            nonce_of=secret_name(self._settled.nonce_from),
         )
 
     def resources(self) -> list[Resource]:

@@ -16,6 +16,7 @@ from dctl.hosts.systemd import Layout, SystemdHost, SystemdReader
 from dctl.hosts.systemd.environments import SoftwareHost, SoftwareReader, software_resource
 from dctl.hosts.systemd.layout import OPT
 from dctl.hosts.systemd.software import Software, core_software, run_software
+from dctl.secrets.references import secret_name
 from dctl.spec.core import CorePart
 from dctl.spec.workload import Service
 from dctl.workspace import generated
@@ -50,6 +51,7 @@ class Units:
             data_of=lambda instance: Path(layout.data(instance)),
             secret_of=lambda instance, name: Path(layout.credential(instance, name)),
             nonce_file=Path(layout.secret(NONCE)) if self._settled.nonce_from else None,
+            nonce_of=secret_name(self._settled.nonce_from),
             software=self._wanted(),
         )
 

@@ -23,8 +23,9 @@ class ProcessSpec:
 
     `files` are written with mode 0600 into `instance_dir` (relative path -> content). `source` is a
     digest of the program's own code: only compared. `digests` are the secrets that it is given by
-    name, and a keyed digest of the value of each. `backoff` is the shortest and the longest wait
-    (seconds) before it is started again; after `stop_timeout` seconds a stop becomes SIGKILL.
+    name, and a keyed digest of the value of each; `shared` are the same of those that it reads in
+    files of its host that others read too: only compared. `backoff` is the shortest and the longest
+    wait (seconds) before it is started again; after `stop_timeout` seconds a stop becomes SIGKILL.
     `ports` are wishes, "host:port" with 0 for any; what was picked is in `Resource.ports`.
     `memory` (bytes) and `cpus` are the most that it may use, where the host can see to that.
     """
@@ -42,6 +43,7 @@ class ProcessSpec:
     memory: int | None = None
     cpus: float | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
+    shared: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.argv:
@@ -73,6 +75,7 @@ class ProcessSpec:
             "memory": self.memory,
             "cpus": self.cpus,
             "digests": dict(self.digests),
+            "shared": dict(self.shared),
         }
 
     @classmethod
@@ -94,4 +97,5 @@ class ProcessSpec:
             memory=value.get("memory"),
             cpus=None if cpus is None else float(cpus),
             digests=value.get("digests") or {},
+            shared=value.get("shared") or {},
         )

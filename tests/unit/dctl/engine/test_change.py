@@ -5,6 +5,7 @@ import dataclasses
 from dctl.engine.change import Intent, change
 from dctl.engine.plan import make_plan
 from dctl.engine.result import Result
+from dctl.engine.scope import Scope
 from dctl.engine.sight import look
 from dctl.hosts.base import Kind, Resource
 from dctl.hosts.fake import FakeHost
@@ -32,6 +33,19 @@ def test_a_secret_that_the_first_host_makes_is_the_secret_of_every_host_that_is_
     apply(hosts, asked("a-1", "core-1"), asked("b-1", "core-2"), secrets={"nonce": ""})
     assert hosts["core-2"].kept == hosts["core-1"].kept != {}
     assert hosts["idle-1"].kept == {}
+
+
+def test_a_new_value_of_a_secret_waits_for_a_change_of_the_whole_cluster() -> None:
+    hosts = fleet("core-1", "core-2")
+    apply(hosts, asked("a-1", "core-1"), secrets={"nonce": "old"})
+    both = asked("a-1", "core-1"), asked("b-1", "core-2")
+    sight = look({name: [host] for name, host in hosts.items()})
+    part = make_plan("shop", both, sight, Scope(hosts=("core-2",)))
+    change(Intent("apply", secrets={"nonce": "new"}), hosts, hosts["core-1"], lambda: part)
+    assert [host.kept for host in hosts.values()] == [{"nonce": "old"}, {"nonce": "old"}]
+    other = [dataclasses.replace(r, spec={"argv": ["b"]}) for r in both]
+    apply(hosts, *other, secrets={"nonce": "new"})
+    assert [host.kept for host in hosts.values()] == [{"nonce": "new"}, {"nonce": "new"}]
 
 
 def test_the_books_are_with_the_first_host_alone() -> None:

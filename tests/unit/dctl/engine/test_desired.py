@@ -13,6 +13,7 @@ from dctl.engine.desired import desired
 from dctl.engine.ports import PortBook
 from dctl.errors import SpecError
 from dctl.hosts.base import Condition, Kind, Need, Resource
+from dctl.secrets.references import secret_name
 from dctl.spec import load
 
 HEAD = "apiVersion: draft/v1\nkind: Cluster\nname: shop\n"
@@ -41,6 +42,7 @@ def build(tmp_path: Path) -> Build:
             data_of=lambda name: Path("/state/data") / name,
             secret_of=lambda name, secret: Path("/state/delivered") / name / secret,
             nonce_file=Path("/state/nonce"),
+            nonce_of=secret_name(cluster.security.nonce),
         )
         resources = desired(Ground(cluster, tmp_path, {"local": site}))
         return {resource.name: resource for resource in resources}
@@ -176,6 +178,22 @@ def test_of_a_secret_a_process_is_told_the_file_and_its_spec_holds_no_more(build
     assert found["mail-1"].spec["digests"] == {}
 
 
+def test_a_nonce_of_the_spec_is_shared_by_those_who_are_told_of_it(build: Build) -> None:
+    found = build(
+        "security: {nonce: secret://seal}\nsecrets: {seal: {env: SEAL}}\n"
+        "services: {cart: {run: services/cart}, mail: {command: [mail]}}\n"
+    )
+    assert {name for name, r in found.items() if r.spec.get("shared") == {"seal": ""}} == {
+        "blueprint-1", "catalyst-1", "fuse-1", "cart-1", "mail-1",
+    }  # fmt: skip
+    rollout = found["cart-1"].rollout
+    assert rollout
+    assert rollout.stand_in
+    assert rollout.stand_in.spec["shared"] == {"seal": ""}
+    assert found["cart-1"].spec["env"]["DRAFT_NONCE_FILE"] == "/state/nonce"
+    assert build("")["blueprint-1"].spec["shared"] == {}
+
+
 def test_a_container_gets_secrets_as_files_where_variables_and_mounts_say(tmp_path: Path) -> None:
     (tmp_path / "plain").write_text("text")
     (tmp_path / "cluster.yaml").write_text(
@@ -186,6 +204,7 @@ def test_a_container_gets_secrets_as_files_where_variables_and_mounts_say(tmp_pa
         "infra:\n"
         "  store: {from: postgres, env: {POSTGRES_PASSWORD: secret://db}, "
         "files: {/etc/key: secret://key, /etc/plain: plain}}\n"
+        "services: {cart: {image: shop/cart}}\n"
     )
     cluster = load(tmp_path / "cluster.yaml", root=tmp_path).cluster
     site = ContainerSite(
@@ -194,13 +213,16 @@ def test_a_container_gets_secrets_as_files_where_variables_and_mounts_say(tmp_pa
         images={},
         nonce_from="secret://nonce",
     )
-    (store,) = desired(Ground(cluster, tmp_path, {"local": site}))
+    store, cart = desired(Ground(cluster, tmp_path, {"local": site}))
     assert store.spec["env"]["POSTGRES_PASSWORD_FILE"] == "/run/draft/secrets/db"
     assert "POSTGRES_PASSWORD" not in store.spec["env"]
     assert store.spec["files"] == {"/etc/plain": "text"}
     assert store.spec["secrets"] == {
         "/etc/key": "secret://key",
-        "/run/draft/nonce": "secret://nonce",
         "/run/draft/secrets/db": "secret://db",
     }
-    assert set(store.spec["digests"]) == {"db", "key", "nonce"}
+    assert set(store.spec["digests"]) == {"db", "key"}
+    # Who is told of the cluster's own secret, and nobody else, is given it.
+    assert cart.spec["env"]["DRAFT_NONCE_FILE"] == "/run/draft/nonce"
+    assert cart.spec["secrets"] == {"/run/draft/nonce": "secret://nonce"}
+    assert set(cart.spec["digests"]) == {"nonce"}

@@ -30,6 +30,20 @@ def test_a_changed_secret_is_told_by_its_name_and_not_by_its_digest() -> None:
     assert verdict(container, there, "shop").action is Action.REPLACE
 
 
+def test_a_secret_that_is_only_compared_is_told_and_kept_in_mind_like_one_that_is_given() -> None:
+    def told(digest: str) -> Json:
+        return {"env": {}, "digests": {"db": "d1"}, "shared": {"nonce": digest}}
+
+    there = dataclasses.replace(seen(), spec=told("n1"))
+    resource = dataclasses.replace(asked(), spec=told(""))
+    (same,) = as_given([resource], [there])
+    assert verdict(same, there, "shop").action is Action.NONE
+    (other,) = with_digests([resource], lambda _, name: {"db": "d1", "nonce": "n2"}[name])
+    judged = verdict(other, there, "shop")
+    assert judged.action is Action.UPDATE
+    assert judged.changes == (Change("secret nonce", "(hidden)", "(hidden)"),)
+
+
 def test_a_secret_that_comes_or_goes_is_told() -> None:
     assert verdict(asked(db="d"), seen(), "shop").changes == (
         Change("secret db", None, "(hidden)"),
