@@ -8,6 +8,7 @@ interceptor.py   what every call passes: errors to statuses, one line in the deb
 registration.py  the process in the registry: Initialize, Synchronize, Finalize
 publishing.py    what a registered service tells the cluster: its descriptors and its routes
 calls.py         calls to other services by name           discovery.py   where their instances are
+locks.py         locks and leaders, with fencing tokens   contest.py   how one is got
 clients.py       addresses and channels; light, and used by dctl too
 lifecycle.py     opened in order, closed in reverse, every step bounded
 process.py       runs until a signal or a failure, and then ends whatever hangs

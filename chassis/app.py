@@ -13,7 +13,7 @@ import contextlib
 import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
@@ -25,6 +25,7 @@ from chassis.config import Config, Nothing, S, environment, load
 from chassis.discovery import Clients
 from chassis.errors import ChassisError, ConfigError
 from chassis.lifecycle import Background, Closing, named
+from chassis.locks import TTL, Held, Locks, OwnLocks
 from chassis.logs import setup
 from chassis.publishing import Route, publish
 from chassis.registration import INSTANCE, Identity, Registration
@@ -42,6 +43,7 @@ _SLACK = 2.0  # seconds on top of a step's own bound
 T = TypeVar("T")
 Hook = Callable[[], Awaitable[object]]
 Runner = Callable[[asyncio.Event], Awaitable[object]]
+Leading = Callable[[Held], Awaitable[object]]
 
 
 class Chassis(Generic[S]):
@@ -73,9 +75,13 @@ class Chassis(Generic[S]):
         self._handlers: list[grpc.GenericRpcHandler] = []
         self._routes: list[Route] = []
         self._runners: list[Runner] = []
+        self._leaders: list[tuple[str, float, Leading]] = []
         self._starts: list[Hook] = []
         self._stops: list[Hook] = []
         self._clients = Clients()
+        entrypoint = self.config.platform.service.entrypoint
+        holder = self.config.instance or self.name
+        self._locks = Locks(self.blueprint, holder) if entrypoint else OwnLocks()
         self._channel: grpc.aio.Channel | None = None
         self._server: Server | None = None
         self._registration: Registration | None = None
@@ -133,6 +139,17 @@ class Chassis(Generic[S]):
         self._runners.append(runner)
         return runner
 
+    def leader(self, name: str, *, ttl: float = TTL) -> Callable[[Leading], Leading]:
+        """Run `work(held)` beside the server in one process of the cluster at a time: the one that
+        holds the lock `name`. It is cancelled when that is lost, and stands again then. When it
+        returns, others may lead; if it fails, the process ends with status 1, as for a runner."""
+
+        def declare(work: Leading) -> Leading:
+            self._leaders.append((name, ttl, work))
+            return work
+
+        return declare
+
     def on_start(self, hook: Hook) -> Hook:
         """Await `hook()` before serving, in the order in which hooks were given."""
         self._starts.append(hook)
@@ -165,6 +182,13 @@ class Chassis(Generic[S]):
                 ) from None
             self._channel = connect(entrypoint)
         return self._channel
+
+    def lock(
+        self, name: str, *, ttl: float = TTL, wait: float | None = None
+    ) -> AbstractAsyncContextManager[Held]:
+        """Hold the cluster's lock `name` while the block runs; see `Locks.hold`. It is free again
+        when the block ends, or `ttl` seconds after this process is gone without a word."""
+        return self._locks.hold(name, ttl=ttl, wait=wait)
 
     # Running
 
@@ -224,6 +248,9 @@ class Chassis(Generic[S]):
         stop = asyncio.Event()
         for runner in self._runners:
             background.run(closing, runner(stop), f"runner {named(runner)}", stop=stop)
+        for name, ttl, work in self._leaders:
+            leading = self._locks.lead(name, work, ttl=ttl)
+            background.run(closing, leading, f"leader {named(work)}")
         if registration := self._registration:
             closing.push("leaving the registry", registration.finalize, within=_SLACK)
             background.run(closing, registration.run(), "the registration")

@@ -68,3 +68,19 @@ class Unavailable(RpcError):  # noqa: N818
     """Not now; trying again will help."""
 
     code = grpc.StatusCode.UNAVAILABLE
+
+
+class LockError(Unavailable):
+    """A lock could not be had. A call in which it leaves a handler may be tried again."""
+
+
+class LockTakenError(LockError):
+    """Somebody else holds the lock; the text says who."""
+
+
+class LockLostError(LockError):
+    """The lock was lost while it was held: what it protected may be somebody else's now."""
+
+    def __init__(self, message: str, *, held: object) -> None:
+        super().__init__(message)
+        self.held = held

@@ -45,6 +45,7 @@ def _commands() -> Mapping[str, Lazy]:
         },
         "Use what runs": {
             "kv": ("kv:group", "Keys and values in Blueprint."),
+            "lock": ("lock:group", "Locks: who holds what; a command under one."),
             "ps": ("ps:command", "Processes in the registry."),
             "process": ("ps:group", "One process of the registry in full."),
             "route": ("route:group", "Routes at the ingress."),

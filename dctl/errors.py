@@ -66,7 +66,7 @@ class PartlyAppliedError(DctlError):
 
 
 class LockedError(DctlError):
-    """Another apply holds the cluster's lock."""
+    """Somebody else has the lock: of a cluster that is applied to, or of its users."""
 
     exit_code = ExitCode.LOCKED
 

@@ -16,7 +16,7 @@ _EXITS = {
     ExitCode.CHANGES: "only with `infra plan --detailed-exitcode`: there are changes",
     ExitCode.BAD_SPEC: "the cluster spec (or a proto) is wrong; every problem is printed",
     ExitCode.PARTLY_APPLIED: "an apply stopped half-way; what was done and what was not is printed",
-    ExitCode.LOCKED: "somebody else is applying to this cluster",
+    ExitCode.LOCKED: "somebody else is applying to this cluster, or holds the lock",
     ExitCode.UNREACHABLE: "a host or a service did not answer",
     ExitCode.TIMEOUT: "what was waited for did not come in time",
     ExitCode.USAGE: "the command line itself is wrong",

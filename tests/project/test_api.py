@@ -40,6 +40,9 @@ BatchError: code=1 int32, message=2 string
 QueryRequest: statement=1 Statement
 QueryResponse: values=1 <string,Any>, revision=2 uint64
 Value: data=1 string
+Lock: holder=1 string, host=2 string, acquired=3 Timestamp, renewed=4 Timestamp, ttl=5 Duration
+Lock: token=6 uint64, attempt=7 string
+LockWaiter: holder=1 string, host=2 string, since=3 Timestamp, place=4 uint64, attempt=5 string
 ID: uuid=1 string
 Statement: kind=1 Any, operation=2 Operation, is_all=3 bool?, id=4 ID, key_val=5 Equal
 Operation: NONE=0, SELECT=1, DELETE=2, UPDATE=3, INSERT=4

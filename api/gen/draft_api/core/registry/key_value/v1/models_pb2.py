@@ -22,15 +22,21 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1draft_api/core/registry/key_value/v1/models.proto\x12\x1a\x63ore.registry.key_value.v1\"\x15\n\x05Value\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1draft_api/core/registry/key_value/v1/models.proto\x12\x1a\x63ore.registry.key_value.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x15\n\x05Value\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\t\"\xc7\x01\n\x04Lock\x12\x0e\n\x06holder\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12,\n\x08\x61\x63quired\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07renewed\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x03ttl\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05token\x18\x06 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x07 \x01(\t\"u\n\nLockWaiter\x12\x0e\n\x06holder\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12)\n\x05since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05place\x18\x04 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'draft_api.core.registry.key_value.v1.models_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VALUE']._serialized_start=81
-  _globals['_VALUE']._serialized_end=102
+  _globals['_VALUE']._serialized_start=146
+  _globals['_VALUE']._serialized_end=167
+  _globals['_LOCK']._serialized_start=170
+  _globals['_LOCK']._serialized_end=369
+  _globals['_LOCKWAITER']._serialized_start=371
+  _globals['_LOCKWAITER']._serialized_end=488
 # @@protoc_insertion_point(module_scope)

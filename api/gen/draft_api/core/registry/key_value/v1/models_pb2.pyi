@@ -4,7 +4,9 @@ isort:skip_file
 """
 
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -39,3 +41,105 @@ class Value(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Value: _TypeAlias = Value  # noqa: Y015
+
+@_typing.final
+class Lock(_message.Message):
+    """A lock that is held: the value of the entry whose key is the lock's name.
+
+    It is taken by Set with `expected_revision` 0 and a `ttl`, renewed by Set with the revision last
+    seen, and given back by Delete with that revision. Nobody renews it: it ends with its `ttl`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLDER_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    ACQUIRED_FIELD_NUMBER: _builtins.int
+    RENEWED_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    holder: _builtins.str
+    """Who holds it, for people to read."""
+    host: _builtins.str
+    """The machine where the holder runs."""
+    token: _builtins.int
+    """The fencing token: the revision at which the lock was taken. It only grows from one holder to
+    the next, and renewals keep it. 0 before the first renewal: the entry's own revision is it then.
+    """
+    attempt: _builtins.str
+    """An id that the holder made up for this one attempt. It tells a holder whose write was not
+    answered whether it happened.
+    """
+    @_builtins.property
+    def acquired(self) -> _timestamp_pb2.Timestamp:
+        """When it was taken, by the holder's clock."""
+
+    @_builtins.property
+    def renewed(self) -> _timestamp_pb2.Timestamp:
+        """When it was last renewed, by the holder's clock; unset before the first time."""
+
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration:
+        """How long it lasts from a write on, if no other follows."""
+
+    def __init__(
+        self,
+        *,
+        holder: _builtins.str = ...,
+        host: _builtins.str = ...,
+        acquired: _timestamp_pb2.Timestamp | None = ...,
+        renewed: _timestamp_pb2.Timestamp | None = ...,
+        ttl: _duration_pb2.Duration | None = ...,
+        token: _builtins.int = ...,
+        attempt: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acquired", b"acquired", "renewed", b"renewed", "ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquired", b"acquired", "attempt", b"attempt", "holder", b"holder", "host", b"host", "renewed", b"renewed", "token", b"token", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Lock: _TypeAlias = Lock  # noqa: Y015
+
+@_typing.final
+class LockWaiter(_message.Message):
+    """Somebody who waits for a lock: the value of an entry with the key `<lock's name>/<attempt>` and a
+    `ttl`. It only tells waiters in which order they came, so that each lets those before it go first.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLDER_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    holder: _builtins.str
+    """Who waits, for people to read."""
+    host: _builtins.str
+    """The machine where it runs."""
+    place: _builtins.int
+    """The revision at which it began to wait; 0 in the first write, whose revision it is."""
+    attempt: _builtins.str
+    """The attempt that the lock would be of."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Since when, by the waiter's clock."""
+
+    def __init__(
+        self,
+        *,
+        holder: _builtins.str = ...,
+        host: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        place: _builtins.int = ...,
+        attempt: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "holder", b"holder", "host", b"host", "place", b"place", "since", b"since"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LockWaiter: _TypeAlias = LockWaiter  # noqa: Y015

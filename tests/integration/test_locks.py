@@ -1,0 +1,565 @@
+"""Locks and leaders on a real engine and Blueprint, which come and go, as their holders do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import grpc
+import pytest
+from draft_api.core.registry.key_value.v1 import models_pb2 as models
+from draft_api.core.registry.key_value.v1 import service_pb2 as pb
+from draft_services.blueprint.settings import Settings
+
+from chassis import Chassis
+from chassis.clients import connect
+from chassis.contest import patience
+from chassis.errors import ChassisError, LockError, LockLostError, LockTakenError
+from chassis.locks import KEEP, Held, Kept, Locks
+from chassis.testing import running, settings
+from tests.support.blueprint import Node, blueprint_node, packed
+from tests.support.nats import running_nats
+from tests.support.relay import Relay, relay_to
+from tests.support.services import ROOT, running_blueprint
+from tests.support.waiting import until, until_answered, wait_until
+
+TTL = 2.0  # the shortest
+
+
+@pytest.fixture
+async def node(tmp_path: Path) -> AsyncIterator[Node]:
+    with running_nats(tmp_path / "nats") as nats:
+        async with blueprint_node(Settings(nats=nats.url)) as node:
+            yield node
+
+
+@pytest.fixture
+async def link(node: Node) -> AsyncIterator[Relay]:
+    """An address of Blueprint's that can go away."""
+    async with relay_to(node.address) as relay:
+        yield relay
+
+
+@contextlib.asynccontextmanager
+async def locks_of(holder: str, address: str) -> AsyncIterator[Locks]:
+    async with connect(address) as channel:
+        yield Locks(lambda: channel, holder)
+
+
+@pytest.fixture
+async def ann(node: Node) -> AsyncIterator[Locks]:
+    async with locks_of("ann", node.address) as locks:
+        yield locks
+
+
+@pytest.fixture
+async def bob(node: Node) -> AsyncIterator[Locks]:
+    async with locks_of("bob", node.address) as locks:
+        yield locks
+
+
+async def entries(node: Node) -> dict[str, list[str]]:
+    """The keys of locks and of those who wait for them."""
+    lists = {
+        kind: await node.keys.List(pb.ListRequest(value=packed(value)))
+        for kind, value in (("locks", models.Lock()), ("waiters", models.LockWaiter()))
+    }
+    return {kind: sorted(answer.values) for kind, answer in lists.items()}
+
+
+async def waiting(node: Node, count: int) -> bool:
+    return len((await entries(node))["waiters"]) == count
+
+
+async def revision(node: Node, name: str) -> int:
+    answer = await node.keys.Get(pb.GetRequest(key=name, value=packed(models.Lock())))
+    return int(answer.revision)
+
+
+async def test_a_lock_has_one_holder_and_the_token_of_the_next_is_larger(
+    node: Node, ann: Locks, bob: Locks
+) -> None:
+    async with ann.hold("deploy", ttl=TTL) as first:
+        with pytest.raises(LockTakenError, match=r"held by ann on .* since"):
+            async with bob.hold("deploy", wait=0):
+                pass
+        with pytest.raises(LockTakenError, match="held by ann"):
+            async with bob.hold("deploy", wait=0.2):
+                pass
+        async with bob.hold("another", wait=0):
+            pass
+    async with bob.hold("deploy", wait=0) as second:
+        assert second.token > first.token
+    assert await entries(node) == {"locks": [], "waiters": []}
+
+
+async def test_a_renewed_lock_lasts_and_keeps_its_token(node: Node, ann: Locks) -> None:
+    async with ann.hold("deploy", ttl=TTL) as held:
+        began, token = time.monotonic(), held.token
+        assert await revision(node, "deploy") == token
+        await until(lambda: time.monotonic() > began + 1.5 * TTL)
+        assert held.token == token
+        assert not held.lost.is_set()
+        answer = await node.keys.Get(pb.GetRequest(key="deploy", value=packed(models.Lock())))
+        assert answer.revision > token
+        assert models.Lock.FromString(answer.value.value).token == token
+
+
+async def test_a_release_lets_the_next_one_in_at_once(node: Node, ann: Locks, bob: Locks) -> None:
+    async with ann.hold("deploy"):  # a TTL that this test does not last
+        waiter = asyncio.create_task(taken_at(bob, "deploy"))
+        await until_answered(lambda: waiting(node, 1))
+        released = time.monotonic()
+    assert (await waiter) - released < 1
+
+
+async def taken_at(locks: Locks, name: str) -> float:
+    async with locks.hold(name):
+        return time.monotonic()
+
+
+async def test_a_lost_lock_is_told_before_the_next_one_has_it(
+    node: Node, link: Relay, bob: Locks
+) -> None:
+    async with locks_of("ann", link.address) as ann:
+        ended: list[float] = []
+
+        async def body() -> None:
+            async with ann.hold("deploy", ttl=TTL) as held:
+                entered.set()
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    assert held.lost.is_set()
+                    ended.append(time.monotonic())
+
+        entered = asyncio.Event()
+        holder = asyncio.create_task(body())
+        await entered.wait()
+        waiter = asyncio.create_task(taken_at(bob, "deploy"))
+        await link.cut()
+        with pytest.raises(LockLostError, match="could not be renewed"):
+            await holder
+        assert (await waiter) > ended[0] + (1 - KEEP) * TTL / 2
+
+
+async def test_a_short_absence_of_blueprint_costs_no_lock(link: Relay) -> None:
+    async with (
+        locks_of("ann", link.address) as ann,
+        ann.hold("deploy", ttl=4) as held,
+    ):
+        began = time.monotonic()
+        await link.cut()
+        await until(lambda: time.monotonic() > began + 1.5)
+        await link.listen()
+        await until(lambda: time.monotonic() > began + 5, within=15)
+        assert not held.lost.is_set()
+
+
+async def test_a_lock_that_is_taken_away_is_told(node: Node, ann: Locks) -> None:
+    async def body() -> None:
+        async with ann.hold("deploy", ttl=TTL):
+            await node.keys.Delete(pb.DeleteRequest(key="deploy", value=packed(models.Lock())))
+            await asyncio.Event().wait()
+
+    with pytest.raises(LockLostError, match="taken away"):
+        await body()
+
+
+async def test_a_body_that_is_cancelled_by_others_is_cancelled_and_releases(
+    node: Node, ann: Locks
+) -> None:
+    entered = asyncio.Event()
+
+    async def body() -> None:
+        async with ann.hold("deploy"):
+            entered.set()
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(body())
+    await entered.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await entries(node) == {"locks": [], "waiters": []}
+
+
+async def test_a_crash_of_the_holder_frees_the_lock_after_its_ttl(
+    node: Node, bob: Locks, tmp_path: Path
+) -> None:
+    with working(node.address, tmp_path / "log", TTL, "1") as worker:
+        await until(lambda: read(tmp_path / "log"))
+        os.kill(worker.pid, signal.SIGKILL)
+    killed = time.monotonic()
+    async with bob.hold("lock"):
+        assert time.monotonic() - killed < TTL + 1.5
+
+
+async def test_waiters_get_it_in_the_order_in_which_they_came(node: Node, ann: Locks) -> None:
+    order: list[int] = []
+
+    async def wait(number: int, locks: Locks) -> None:
+        async with locks.hold("deploy"):
+            order.append(number)
+
+    async with contextlib.AsyncExitStack() as stack:
+        tasks = []
+        async with ann.hold("deploy"):
+            for number in range(5):
+                locks = await stack.enter_async_context(locks_of(f"w{number}", node.address))
+                tasks.append(asyncio.create_task(wait(number, locks)))
+                await until_answered(lambda count=number + 1: waiting(node, count))  # type: ignore[misc]
+        await asyncio.gather(*tasks)
+    assert order == sorted(order)
+    assert await entries(node) == {"locks": [], "waiters": []}
+
+
+async def test_a_holder_that_takes_it_again_and_again_lets_a_waiter_in(
+    node: Node, ann: Locks, bob: Locks
+) -> None:
+    done = asyncio.Event()
+    turns = 0
+
+    async def greedy() -> None:
+        nonlocal turns
+        while not done.is_set():
+            async with ann.hold("deploy"):
+                turns += 1
+                await until_answered(lambda: waiting(node, 0 if done.is_set() else 1))
+
+    task = asyncio.create_task(greedy())
+    await until(lambda: turns)
+    async with bob.hold("deploy"):
+        done.set()
+    await task
+    assert turns <= 2
+
+
+async def test_a_waiter_that_died_holds_nobody_up_for_long(
+    node: Node, ann: Locks, bob: Locks
+) -> None:
+    async with ann.hold("deploy"):
+        dead = models.LockWaiter(holder="dead", attempt="dead")
+        await node.keys.Set(pb.SetRequest(key="deploy/dead", value=packed(dead)))
+        waiter = asyncio.create_task(taken_at(bob, "deploy"))
+        await until_answered(lambda: waiting(node, 2))
+        released = time.monotonic()
+    assert 0.1 < (await waiter) - released < 1.5
+
+
+async def test_who_gives_up_leaves_nothing_behind(node: Node, ann: Locks, bob: Locks) -> None:
+    async with ann.hold("deploy"):
+        waiter = asyncio.create_task(taken_at(bob, "deploy"))
+        await until_answered(lambda: waiting(node, 1))
+        waiter.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiter
+        assert await entries(node) == {"locks": ["deploy"], "waiters": []}
+
+
+async def test_a_waiter_waits_on_while_blueprint_is_away(
+    node: Node, link: Relay, ann: Locks
+) -> None:
+    async with locks_of("bob", link.address) as bob:
+        async with ann.hold("deploy"):
+            waiter = asyncio.create_task(taken_at(bob, "deploy"))
+            await until_answered(lambda: waiting(node, 1))
+            await link.cut()
+        await link.listen()
+        await asyncio.wait_for(waiter, 10)
+
+
+async def test_who_does_not_wait_hears_that_blueprint_is_away(
+    link: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chassis.locks._LOOK", 0.3)
+    await link.cut()
+    async with locks_of("ann", link.address) as ann:
+        with pytest.raises(LockError, match="Blueprint") as told:
+            async with ann.hold("deploy", wait=0):
+                pass
+    assert not isinstance(told.value, LockTakenError)
+
+
+class Unanswered(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-arg, misc]
+    """Lets a call happen and loses its answer, for so many calls of a method."""
+
+    def __init__(self) -> None:
+        self.lose: dict[str, int] = {}
+
+    async def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
+        call = await continuation(details, request)
+        answer = await call
+        method = details.method.decode().rpartition("/")[2]
+        if self.lose.get(method, 0):
+            self.lose[method] -= 1
+            nothing = grpc.aio.Metadata()
+            raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, nothing, nothing, "lost")
+        return answer
+
+
+@contextlib.asynccontextmanager
+async def forgetful(node: Node) -> AsyncIterator[tuple[Locks, Unanswered]]:
+    answers = Unanswered()
+    async with grpc.aio.insecure_channel(node.address, interceptors=[answers]) as channel:
+        yield Locks(lambda: channel, "ann"), answers
+
+
+async def test_a_take_that_was_not_answered_is_found_by_reading(node: Node) -> None:
+    async with forgetful(node) as (ann, answers):
+        answers.lose["Set"] = 1
+        async with ann.hold("deploy", wait=0) as held:
+            answer = await node.keys.Get(pb.GetRequest(key="deploy", value=packed(models.Lock())))
+            lock = models.Lock.FromString(answer.value.value)
+            assert held.token == lock.token  # as of the first write, not the second
+            assert held.token < answer.revision
+
+
+async def test_a_renewal_that_was_not_answered_costs_no_lock(node: Node) -> None:
+    async with forgetful(node) as (ann, answers), ann.hold("deploy", ttl=TTL) as held:
+        assert isinstance(held, Kept)
+        for _ in range(3):
+            sent, answers.lose["Set"] = held._sent, 1
+            await until(lambda before=sent: held._sent != before or held.lost.is_set())  # type: ignore[misc]
+        assert not held.lost.is_set()
+
+
+async def test_a_release_that_was_not_answered_or_not_up_to_date_still_releases(node: Node) -> None:
+    async with forgetful(node) as (ann, answers):
+        async with ann.hold("deploy", ttl=TTL) as held:
+            assert isinstance(held, Kept)
+            held.stop()
+            answers.lose["Set"] = 1
+            assert not await held._renew()  # happened, but we do not know
+            answers.lose["Delete"] = 1
+        assert (await entries(node))["locks"] == []
+
+
+async def test_who_gives_up_gives_back_what_it_took_without_knowing(node: Node) -> None:
+    async with forgetful(node) as (ann, answers):
+        answers.lose["Set"] = 1000
+        with pytest.raises(LockError):
+            async with ann.hold("deploy", wait=0.5):
+                pass
+        assert await entries(node) == {"locks": [], "waiters": []}
+
+
+@pytest.mark.parametrize(
+    ("name", "ttl"), [("", 30), (" deploy", 30), ("x" * 901, 30), ("deploy", 1.9)]
+)
+async def test_a_wrong_name_or_ttl_is_said_at_once(ann: Locks, name: str, ttl: float) -> None:
+    with pytest.raises(ValueError, match="lock"):
+        async with ann.hold(name, ttl=ttl):
+            pass
+
+
+def test_a_waiter_lets_those_before_it_go_first_and_trusts_no_silence_for_ever() -> None:
+    assert patience(5, ends=None, free_since=5, ahead=0) == 0
+    assert patience(5, ends=None, free_since=5, ahead=2) > patience(
+        5, ends=None, free_since=5, ahead=1
+    )
+    assert patience(9, ends=None, free_since=5, ahead=3) == 0
+    assert patience(5, ends=10, free_since=5, ahead=0) > 5
+    assert patience(12, ends=10, free_since=5, ahead=9) == 0
+
+
+# Leaders
+
+
+class Office:
+    """What the leaders of a test did, in order."""
+
+    def __init__(self) -> None:
+        self.leads: list[str] = []
+        self.events: list[str] = []
+
+    def candidate(self, name: str, address: str, ttl: float = 30) -> Chassis[Any]:
+        app = Chassis(config=settings(name, blueprint=address))
+
+        @app.leader("billing", ttl=ttl)
+        async def bill(held: Held) -> None:
+            self.leads.append(name)
+            self.events.append(f"{name} leads")
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.leads.remove(name)
+                self.events.append(f"{name} ends")
+
+        return app
+
+
+async def test_one_instance_leads_and_the_next_one_does_when_it_ends(node: Node) -> None:
+    office = Office()
+    async with contextlib.AsyncExitStack() as first:
+        await first.enter_async_context(running(office.candidate("a", node.address)))
+        await until(lambda: office.leads == ["a"])
+        async with running(office.candidate("b", node.address)):
+            await until_answered(lambda: waiting(node, 1))
+            await first.aclose()
+            await until(lambda: office.leads == ["b"], within=3)
+    assert office.events == ["a leads", "a ends", "b leads", "b ends"]
+    assert await entries(node) == {"locks": [], "waiters": []}
+
+
+async def test_a_leader_that_loses_it_ends_before_the_next_and_stands_again(
+    node: Node, link: Relay
+) -> None:
+    office = Office()
+    async with running(office.candidate("a", link.address, TTL)):
+        await until(lambda: office.leads == ["a"])
+        async with running(office.candidate("b", node.address, TTL)):
+            await until_answered(lambda: waiting(node, 1))
+            await link.cut()
+            await until(lambda: office.leads == ["b"])
+            await link.listen()
+            await until_answered(lambda: waiting(node, 1))
+        await until(lambda: office.leads == ["a"])
+    assert office.events == [
+        *("a leads", "a ends", "b leads", "b ends", "a leads", "a ends"),
+    ]
+
+
+async def test_work_that_fails_ends_the_process_and_work_that_returns_is_done(
+    node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Chassis(config=settings("a", blueprint=node.address))
+    done = asyncio.Event()
+
+    @app.leader("short")
+    async def short(held: Held) -> None:
+        done.set()
+
+    @app.leader("wrong")
+    async def wrong(held: Held) -> None:
+        await done.wait()
+        raise RuntimeError("no")
+
+    async def serve() -> None:
+        async with running(app):
+            await until(lambda: "failed" in caplog.text)
+
+    with pytest.raises(ChassisError, match=r"wrong.* failed: no"):
+        await serve()
+    assert await entries(node) == {"locks": [], "waiters": []}
+
+
+async def test_a_service_that_runs_by_itself_has_the_locks_to_itself() -> None:
+    app = Chassis(config=settings("alone"))
+    leads = asyncio.Event()
+
+    @app.leader("billing")
+    async def bill(held: Held) -> None:
+        leads.set()
+        await asyncio.Event().wait()
+
+    async with running(app):
+        await asyncio.wait_for(leads.wait(), 5)
+        async with app.lock("deploy") as first:
+            for wait in (0, 0.05):
+                with pytest.raises(LockTakenError):
+                    async with app.lock("deploy", wait=wait):
+                        pass
+        async with app.lock("deploy", wait=0) as second:
+            assert second.token > first.token
+
+
+# Whatever dies
+
+
+class Line(NamedTuple):
+    what: str
+    name: str
+    token: int
+    time: float
+
+
+def read(file: Path) -> list[Line]:
+    lines = file.read_text().splitlines() if file.exists() else []
+    cut = [line.split() for line in lines]
+    return [Line(what, name, int(token), float(time)) for what, name, token, time in cut]
+
+
+@contextlib.contextmanager
+def working(blueprint: str, file: Path, ttl: float, seed: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that takes the lock again and again."""
+    command = (sys.executable, "-m", "tests.support.lock_worker")
+    process = subprocess.Popen(
+        [*command, blueprint, "lock", str(ttl), str(file), seed],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("seed", [7])
+def test_holders_never_overlap_and_tokens_grow_whatever_is_killed(
+    tmp_path: Path, seed: int
+) -> None:
+    print(f"seed {seed}")
+    rng, file = random.Random(seed), tmp_path / "log"
+    killed: dict[str, float] = {}
+    with (
+        running_nats(tmp_path / "nats") as nats,
+        running_blueprint(tmp_path, nats.url) as blueprint,
+        contextlib.ExitStack() as workers,
+    ):
+        address = blueprint.address
+
+        def work() -> subprocess.Popen[bytes]:
+            own = str(rng.random())
+            return workers.enter_context(working(address, file, TTL, own))
+
+        alive = [work() for _ in range(3)]
+        wait_until(lambda: read(file), within=20)
+        for _ in range(10):
+            seen = len(read(file))
+            match rng.choice(["holder", "holder", "blueprint", "nats", "nothing"]):
+                case "holder":
+                    holder = read(file)[-1].name
+                    victim = next(each for each in alive if str(each.pid) == holder)
+                    victim.kill()
+                    victim.wait()
+                    killed[holder] = time.monotonic()
+                    alive.remove(victim)
+                    alive.append(work())
+                case "blueprint" | "nats" as which:
+                    part = blueprint if which == "blueprint" else nats
+                    part.kill()
+                    if rng.random() < 0.5:  # long enough for the holder to lose it
+                        wait_until(lambda: read(file)[-1].what != "enter", within=10)
+                    part.start()
+            wait_until(lambda count=seen: len(read(file)) >= count + 3, within=40)  # type: ignore[misc]
+    check(read(file), killed)
+
+
+def check(lines: list[Line], killed: dict[str, float]) -> None:
+    """Nobody enters before the one before has left, by whatever way; tokens only grow."""
+    holder: Line | None = None
+    token = 0
+    for line in lines:
+        if line.what == "enter":
+            if holder is not None:  # then it was killed, before this
+                assert killed.get(holder.name, float("inf")) < line.time, (holder, line)
+            assert line.token > token, line
+            token, holder = line.token, line
+        else:
+            assert holder is not None, line
+            assert (holder.name, holder.token) == (line.name, line.token), (holder, line)
+            holder = None
+    assert sum(line.what == "enter" for line in lines) > 10
