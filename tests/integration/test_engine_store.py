@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from draft_services.engine.connection import Connection, connect
 from draft_services.engine.errors import Compacted, Conflict, Unavailable
+from draft_services.engine.feed import Feed, Start
 from draft_services.engine.jetstream import JetStreamStore
 from draft_services.engine.store import Change, Key
 
@@ -147,3 +149,125 @@ async def test_an_absent_engine_is_said_at_once_and_writes_nothing_later(
 async def test_connecting_to_nothing_names_the_address(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"nats://127\.0\.0\.1:1 cannot be reached"):
         await connect("nats://127.0.0.1:1", name="test", within=0.3)
+
+
+async def stored(connection: Connection, store: JetStreamStore) -> list[str]:
+    """The engine's batch of each write that is kept, in order; "" for one by itself."""
+    batches = []
+    async with Feed(connection, "KV_test", start=Start.all()) as feed:
+        async for told in feed:
+            batches += [message.headers.get("Nats-Batch-Id", "") for message in told.messages]
+            if told.caught_up:
+                return batches
+    raise AssertionError("a feed does not end")
+
+
+async def test_writes_that_come_together_go_together_each_with_its_own_revision(
+    connection: Connection, store: JetStreamStore
+) -> None:
+    keys = [Key("k", f"{number}") for number in range(50)]
+    revisions = await asyncio.gather(*(store.put(key, key.name.encode()) for key in keys))
+    found = {entry.key: entry for entry in await store.entries()}
+    assert [found[key].revision for key in keys] == revisions
+    assert [found[key].value for key in keys] == [key.name.encode() for key in keys]
+    assert len(set(await stored(connection, store))) < 5
+
+
+async def test_one_whose_condition_does_not_hold_takes_no_other_along(
+    store: JetStreamStore,
+) -> None:
+    there = await store.put(A, b"1")
+    keys = [Key("k", f"{number}") for number in range(5)]
+    results = await asyncio.gather(
+        *(store.put(key, b"x", expected=0) for key in keys),
+        store.put(A, b"2", expected=0),
+        return_exceptions=True,
+    )
+    assert [type(each) for each in results] == [int] * 5 + [Conflict]
+    assert (await store.get(A)).revision == there  # type: ignore[union-attr]
+    assert len(await store.entries()) == 6
+
+
+async def test_of_those_who_create_a_key_together_one_does(store: JetStreamStore) -> None:
+    await store.put(B, b"begins")  # so that the others gather behind it
+    others = [store.put(Key("k", str(number)), b"x") for number in range(5)]
+    creators = [store.put(A, str(number).encode(), expected=0) for number in range(8)]
+    results = await asyncio.gather(*others, *creators, return_exceptions=True)
+    winners = [number for number, each in enumerate(results[5:]) if isinstance(each, int)]
+    assert len(winners) == 1
+    assert [type(each) for each in results].count(Conflict) == 7
+    entry = await store.get(A)
+    assert entry is not None
+    assert entry.value == str(winners[0]).encode()
+    assert entry.revision == results[5 + winners[0]]
+
+
+async def test_writes_of_one_key_keep_their_order_in_a_crowd(store: JetStreamStore) -> None:
+    writes = [(Key("k", str(number % 3)), str(number).encode()) for number in range(60)]
+    revisions = await asyncio.gather(*(store.put(*write) for write in writes))
+    for name in range(3):
+        own = revisions[name::3]
+        assert own == sorted(own)
+    assert {entry.value for entry in await store.entries()} == {b"57", b"58", b"59"}
+
+
+async def test_removals_and_what_runs_out_of_one_key_hold_in_a_crowd(store: JetStreamStore) -> None:
+    """What takes the key's history along cannot follow another write of it in one batch."""
+    await store.put(A, b"0")
+    writes = [store.put(A, b"1"), store.put(A, b"2", ttl=60), store.delete(A), store.put(A, b"3")]
+    writes += [store.put(Key("k", str(number)), b"x", ttl=60) for number in range(5)]
+    revisions = await asyncio.gather(*writes)
+    assert len(set(revisions)) == 9
+    entry = await store.get(A)
+    last = max(revisions[:4])
+    assert (entry.revision if entry else None) == (last if last != revisions[2] else None)
+
+
+async def test_removals_and_what_runs_out_go_together_with_the_rest(
+    store: JetStreamStore,
+) -> None:
+    for number in range(6):
+        await store.put(Key("k", str(number)), b"1")
+    await asyncio.gather(
+        *(store.delete(Key("k", str(number))) for number in range(3)),
+        *(store.put(Key("k", str(number)), b"2", ttl=60) for number in range(3, 6)),
+        store.put(A, b"3"),
+    )
+    left = {entry.key: (entry.value, bool(entry.expires)) for entry in await store.entries()}
+    expected = {Key("k", str(number)): (b"2", True) for number in range(3, 6)}
+    assert left == {**expected, A: (b"3", False)}
+    assert len(await store.history(Key("k", "4"))) == 1
+
+
+async def test_whoever_leaves_takes_no_other_write_along(store: JetStreamStore) -> None:
+    leaving = asyncio.create_task(store.put(A, b"a"))
+    staying = [asyncio.create_task(store.put(Key("k", str(n)), b"b")) for n in range(5)]
+    await asyncio.sleep(0)  # they are on their way
+    leaving.cancel()
+    assert all(isinstance(each, int) for each in await asyncio.gather(*staying))
+
+
+async def test_of_a_crowd_whose_engine_is_killed_every_acknowledged_write_is_kept(
+    server: Nats, connection: Connection, store: JetStreamStore
+) -> None:
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    kill_after = random.Random(seed).randrange(100, 600)
+    acknowledged: dict[Key, int] = {}
+
+    async def write(client: int) -> None:
+        for number in range(40):
+            key = Key("k", f"{client}/{number}")
+            try:
+                acknowledged[key] = await store.put(key, b"x")
+            except Unavailable:
+                return
+
+    writing = asyncio.gather(*map(write, range(20)))
+    await until(lambda: len(acknowledged) >= kill_after or writing.done())
+    server.kill()
+    await asyncio.wait_for(writing, 30)
+    server.start()
+    await until(lambda: connection.connected)
+    found = {entry.key: entry.revision for entry in await store.entries()}
+    assert acknowledged.items() <= found.items()

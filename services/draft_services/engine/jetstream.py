@@ -15,6 +15,8 @@ from datetime import datetime
 from typing import Any
 
 from draft_services.engine import streams, subjects
+from draft_services.engine.batches import Outgoing
+from draft_services.engine.commit import GroupCommit
 from draft_services.engine.connection import Connection
 from draft_services.engine.errors import Compacted, Conflict, NotFound
 from draft_services.engine.feed import Batch, Feed, Message, Start
@@ -33,6 +35,7 @@ class JetStreamStore:
         self._bucket = bucket
         self._stream = streams.bucket_stream(bucket)
         self._prefix = f"$KV.{bucket}."
+        self._commit = GroupCommit(connection)
 
     async def open(self) -> None:
         """Create the stream where it is not there yet."""
@@ -127,10 +130,8 @@ class JetStreamStore:
             if condition is not None:
                 sent["Nats-Expected-Last-Subject-Sequence"] = str(condition)
             try:
-                ack = await self._connection.write(
-                    self._subject(key), value, doing=f"write {key.name!r}", headers=sent
-                )
-                return int(ack["seq"])
+                message = Outgoing(self._subject(key), value, sent)
+                return await self._commit.write(message, doing=f"write {key.name!r}")
             except Conflict as conflict:
                 # What the engine counts includes tombstones; what a caller counts does not.
                 last = await self._last(key)

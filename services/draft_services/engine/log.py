@@ -10,15 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-from uuid import uuid4
 
-from draft_services.engine import streams, subjects
-from draft_services.engine.connection import Connection, parsed
+from draft_services.engine import batches, streams, subjects
+from draft_services.engine.batches import Outgoing, store_all
+from draft_services.engine.connection import Connection
 from draft_services.engine.errors import DUPLICATE_IN_BATCH, EngineError
 from draft_services.engine.feed import Feed, Start
 
-MAX_BATCH = 1000  # the server's limit for an atomic batch
 DEDUP_WINDOW = 120.0
 
 
@@ -93,8 +91,8 @@ class Log:
         On an error some of them may have been stored: append them again under the same ids.
         """
         done: list[Appended] = []
-        for at in range(0, len(records), MAX_BATCH):
-            done += await self._append_batch(records[at : at + MAX_BATCH])
+        for at in range(0, len(records), batches.MOST):
+            done += await self._append_batch(records[at : at + batches.MOST])
         return done
 
     def feed(self, start: Start, *, subject: str = ">") -> Feed:
@@ -125,31 +123,10 @@ class Log:
         return Appended(int(ack["seq"]), bool(ack.get("duplicate", False)))
 
     async def _atomic(self, records: Sequence[Record]) -> list[Appended]:
-        doing, batch = self._doing(len(records)), uuid4().hex
-        ack: dict[str, Any] = {}
-        for number, record in enumerate(records, 1):
-            headers = {
-                **_headers(record),
-                "Nats-Batch-Id": batch,
-                "Nats-Batch-Sequence": str(number),
-            }
-            subject = self.subject(record.path)
-            if number == len(records):
-                headers["Nats-Batch-Commit"] = "1"
-                ack = await self._connection.write(
-                    subject, record.data, doing=doing, headers=headers
-                )
-            elif number == 1:
-                # Answered with nothing when the server has begun the batch, so that a refusal
-                # (no such stream, too many batches at once) is known before the rest is sent.
-                answer = await self._connection.request(
-                    subject, record.data, doing=doing, headers=headers
-                )
-                if answer.data:  # then it is a refusal
-                    parsed(answer.data, doing)
-            else:
-                await self._connection.publish(subject, record.data, doing=doing, headers=headers)
-        first = int(ack["seq"]) - len(records) + 1
+        messages = [
+            Outgoing(self.subject(record.path), record.data, _headers(record)) for record in records
+        ]
+        first = await store_all(self._connection, messages, doing=self._doing(len(records)))
         return [Appended(first + offset) for offset in range(len(records))]
 
     def _doing(self, count: int) -> str:

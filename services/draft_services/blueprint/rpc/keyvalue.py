@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any, TypeVar
 
 import grpc
@@ -85,7 +86,9 @@ class KeyValueRpc(KeyValueServiceServicer):
         async with answering(context):
             if len(request.operations) > _MAX_BATCH:
                 raise InvalidArgument(f"operations: more than {_MAX_BATCH}")
-            results = [await self._operate(each, context) for each in request.operations]
+            results: list[pb.BatchResult] = []
+            for part in independent(request.operations):
+                results += await asyncio.gather(*(self._operate(each, context) for each in part))
             return pb.BatchResponse(results=results)
 
     async def Query(self, request: pb.QueryRequest, context: Context) -> pb.QueryResponse:
@@ -150,6 +153,23 @@ class KeyValueRpc(KeyValueServiceServicer):
         except TRANSLATED as error:
             code = status(error).value[0]
             return pb.BatchResult(error=pb.BatchError(code=code, message=str(error)))
+
+
+def independent(operations: Iterable[pb.BatchOperation]) -> Iterator[list[pb.BatchOperation]]:
+    """The operations in order, in parts within which no key is twice: of those it cannot be told
+    which was first."""
+    part: list[pb.BatchOperation] = []
+    keys: set[tuple[str, str]] = set()
+    for operation in operations:
+        kind = operation.WhichOneof("operation")
+        asked = getattr(operation, kind) if kind else None
+        key = (asked.value.type_url, asked.key.strip()) if asked else ("", "")
+        if key in keys:
+            yield part
+            part, keys = [], set()
+        part.append(operation)
+        keys.add(key)
+    yield part
 
 
 def _any(entry: Entry) -> AnyMessage:

@@ -143,8 +143,9 @@ class KeyValueServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Batch(self, request, context):
-        """Carries out several operations in one round trip, one after the other. They are not a
-        transaction: one that fails does not undo or stop the others.
+        """Carries out several operations in one round trip. Those of one key are done in their order, the
+        others together, which is much faster than one by one. They are not a transaction: one that
+        fails does not undo or stop the others.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -66,8 +66,9 @@ class KeyValueServiceStub:
     OUT_OF_RANGE: `from_revision` is older than what is kept; start again from 0.
     """
     Batch: _grpc.UnaryUnaryMultiCallable[_service_pb2.BatchRequest, _service_pb2.BatchResponse]
-    """Carries out several operations in one round trip, one after the other. They are not a
-    transaction: one that fails does not undo or stop the others.
+    """Carries out several operations in one round trip. Those of one key are done in their order, the
+    others together, which is much faster than one by one. They are not a transaction: one that
+    fails does not undo or stop the others.
     """
     Query: _grpc.UnaryUnaryMultiCallable[_service_pb2.QueryRequest, _service_pb2.QueryResponse]
     """Selects entries of one type by the fields of their values.
@@ -116,8 +117,9 @@ class KeyValueServiceAsyncStub(KeyValueServiceStub):
     OUT_OF_RANGE: `from_revision` is older than what is kept; start again from 0.
     """
     Batch: _aio.UnaryUnaryMultiCallable[_service_pb2.BatchRequest, _service_pb2.BatchResponse]  # type: ignore[assignment]
-    """Carries out several operations in one round trip, one after the other. They are not a
-    transaction: one that fails does not undo or stop the others.
+    """Carries out several operations in one round trip. Those of one key are done in their order, the
+    others together, which is much faster than one by one. They are not a transaction: one that
+    fails does not undo or stop the others.
     """
     Query: _aio.UnaryUnaryMultiCallable[_service_pb2.QueryRequest, _service_pb2.QueryResponse]  # type: ignore[assignment]
     """Selects entries of one type by the fields of their values.
@@ -199,8 +201,9 @@ class KeyValueServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _service_pb2.BatchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.BatchResponse, _abc.Awaitable[_service_pb2.BatchResponse]]:
-        """Carries out several operations in one round trip, one after the other. They are not a
-        transaction: one that fails does not undo or stop the others.
+        """Carries out several operations in one round trip. Those of one key are done in their order, the
+        others together, which is much faster than one by one. They are not a transaction: one that
+        fails does not undo or stop the others.
         """
 
     @_abc_1.abstractmethod
