@@ -51,7 +51,9 @@ lock: install      ## newest versions that pyproject.toml allows -> requirements
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --no-emit-index-url \
 		--python-version 3.11 --all-extras --group dev pyproject.toml -o requirements.lock
 
+# Byte code is there, as pip leaves it, also where PYTHONDONTWRITEBYTECODE keeps a run from writing it.
 bench: install     ## measure, as ratios side by side
+	@$(BIN)/python -m compileall -q dctl chassis api/gen services/draft_services
 	$(BIN)/python -m benchmarks $(ARGS)
 
 docs: install      ## write the generated pages under docs/

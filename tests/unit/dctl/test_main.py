@@ -149,3 +149,19 @@ def test_a_missing_spec_says_which_file(tmp_path: Path, capsys) -> None:
     missing = tmp_path / "nothing.yaml"
     assert run(["infra", "plan", "-f", str(missing)]) != ExitCode.OK
     assert "nothing.yaml" in capsys.readouterr().err
+
+
+def test_the_end_closes_what_was_registered_and_takes_nothing_apart() -> None:
+    program = (
+        "import atexit, sys, dctl.__main__ as dctl\n"
+        "class Kept:\n"
+        "    def __del__(self): print('taken apart')\n"
+        "sys.kept = Kept()\n"
+        "def run(argv):\n"
+        "    atexit.register(print, 'closed')\n"
+        "    return 4\n"
+        "dctl.run = run\n"
+        "dctl.main([])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (4, "closed\n", "")

@@ -425,3 +425,12 @@ def test_the_librarys_own_ssh_is_loaded_for_an_engine_that_is_reached_so_alone(
         check=True,
     )
     assert said.stdout.split() == [str(loaded)] * 2
+
+
+def test_the_library_guesses_no_encodings_and_does_not_complain_of_that() -> None:
+    look = (
+        "import sys; from dctl.hosts.docker.client import _docker_py; _docker_py();"
+        "import requests; print('charset_normalizer' in sys.modules, requests.compat.chardet)"
+    )
+    said = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert (said.stdout, said.stderr) == ("False None\n", "")
