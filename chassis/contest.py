@@ -150,11 +150,13 @@ class Contest:
         return None
 
     def _patience(self, now: float) -> float:
-        ahead = 0
-        if self._patient:
-            ahead = sum(not self._place or place < self._place for place in self._queue.values())
+        ahead = self._ahead() if self._patient else 0
         ends = None if self.holder is None else self._ends
         return patience(now, ends=ends, free_since=self._free_since, ahead=ahead)
+
+    def _ahead(self) -> int:
+        """How many came before us: all, as long as we have no place."""
+        return sum(not self._place or place < self._place for place in self._queue.values())
 
     def _rest(self) -> float | None:
         """Seconds until there may be something to do, if nothing is heard before."""
