@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,14 +18,16 @@ from dctl.engine.apply import apply as carry_out
 from dctl.engine.history import ENDED, Release, next_number
 from dctl.engine.plan import Plan
 from dctl.engine.records import entry, resource_from, resource_json, who
-from dctl.hosts.base import RUN_FROM, RUNNING_KINDS, Host, Resource, key_of
+from dctl.errors import DctlError
+from dctl.hosts.base import RUN_FROM, Host, Json, Resource, key_of
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
     """What a change is for. `what` is the verb in the history, `to` the release that a rollback
     goes to. Without `keep` a good end leaves no release. `secrets` are kept by name: a text,
-    or "" for something random that is made once."""
+    or "" for something random that is made once; `machines` are the notes of the spec's hosts, if
+    it is of the spec."""
 
     what: str
     source: str = ""
@@ -33,6 +36,7 @@ class Intent:
     of: int | None = None
     keep: bool = True
     secrets: Mapping[str, str] = field(default_factory=dict)
+    machines: Mapping[str, Json] = field(default_factory=dict)
 
 
 def change(
@@ -52,11 +56,12 @@ def change(
         _share(intent.secrets, plan, hosts, first)
         if plan.changed:
             first.record(_begin(intent, number, plan))
+            _note(first, {**first.machines(), **intent.machines})
         result = carry_out(plan, hosts, on_event=on_event, halt=lambda: lease.lost() or halt())
         release = _release(intent, number, plan, first) if result.ok and intent.keep else None
-        if release:
-            abandoned = _abandoned(first, hosts)
-            result = dataclasses.replace(result, abandoned=abandoned)
+        if result.ok and intent.machines and not plan.scope:
+            _let_go(intent.machines, plan, hosts, first)
+            result = dataclasses.replace(result, abandoned=plan.gone)
         if plan.changed or not result.ok or release:
             if not plan.changed:
                 first.record(_begin(intent, number, plan))
@@ -66,24 +71,31 @@ def change(
     return result
 
 
+def _let_go(
+    machines: Mapping[str, Json], plan: Plan, hosts: Mapping[str, Host], first: Host
+) -> None:
+    """Of hosts that have left, nothing is there any more: not even what supervises it."""
+    for name in first.machines().keys() - machines.keys() - plan.gone.keys():
+        if name in hosts:
+            with suppress(DctlError):  # it was well a moment ago, and has nothing of ours to lose
+                hosts[name].down()
+    _note(first, machines)
+
+
+def _note(first: Host, machines: Mapping[str, Json]) -> None:
+    if machines != first.machines():
+        first.keep_machines(machines)
+
+
 def _share(secrets: Mapping[str, str], plan: Plan, hosts: Mapping[str, Host], first: Host) -> None:
     """Keep the cluster's secrets, and give them to each host that something is changed on: a new
     value is a change of all who read it. To be for all of them at once, it waits for a plan of the
     whole cluster."""
     for secret, text in secrets.items():
         first.keep_secret(secret, "" if plan.scope and first.secret(secret) else text)
-        for name in dict.fromkeys(step.host for step in plan.changed):
+        for name in dict.fromkeys(step.host for step in plan.changed if step.resource):
             if hosts[name] is not first:
                 hosts[name].keep_secret(secret, first.secret(secret))
-
-
-def _abandoned(first: Host, hosts: Mapping[str, Host]) -> tuple[str, ...]:
-    """Hosts of the last release that are no longer in the spec: nobody looks at them any more."""
-    kept = first.releases()[-1:]
-    named = {
-        r["host"] for release in kept for r in release["resources"] if r["kind"] in RUNNING_KINDS
-    }
-    return tuple(sorted(named - hosts.keys()))
 
 
 def _begin(intent: Intent, number: int, plan: Plan) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from dctl.hosts.base import (
     Reader,
     Resource,
     State,
+    machine_of,
 )
 from dctl.hosts.routes import INGRESS
 from dctl.secrets.redaction import learn
@@ -324,7 +325,7 @@ class OpenCluster:
 
     def things(self) -> list[Observed]:
         """The processes and containers that are there."""
-        return [seen for seen in self._hosts.look().things if seen.kind in RUNNING_KINDS]
+        return [seen for seen in self._hosts.look_here().things if seen.kind in RUNNING_KINDS]
 
     @property
     def _first(self) -> Host:
@@ -333,7 +334,8 @@ class OpenCluster:
 
     def _refuse_unknown(self, scope: Scope, things: Sequence[Observed]) -> None:
         there = [o.service for o in things if o.kind not in RUN_FROM and o.owner == self.name]
-        scope.refuse_unknown((*parts(self.spec), *there), (*hosts_of(self.spec), INGRESS))
+        left = [machine_of(seen.host) for seen in things]  # also hosts that left the spec
+        scope.refuse_unknown((*parts(self.spec), *there), (*hosts_of(self.spec), INGRESS, *left))
 
     def _digest(self, resource: Resource, name: str) -> str:
         return self.secrets.digest(name)
@@ -342,7 +344,8 @@ class OpenCluster:
         # A spec that names no nonce: the cluster gets one of its own.
         nonce = self.spec.security.nonce
         secrets = {} if nonce == "any" else {NONCE: self._secret(nonce)}
-        return Intent(what, str(self.source), self.spec.runtime, to=to, of=of, secrets=secrets)
+        runtime, notes = self.spec.runtime, self._hosts.notes
+        return Intent(what, str(self.source), runtime, to, of, secrets=secrets, machines=notes)
 
     def _secret(self, reference: str | None) -> str:
         return self.secrets.value(secret_name(reference)) if reference else ""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import atexit
 import functools
+from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dctl.engine.catalogue.parts import placed
 from dctl.engine.catalogue.site import Site
+from dctl.engine.departed import Departed, notes
 from dctl.engine.ports import PortBook
 from dctl.engine.runtimes import Restored, Runtime, Say, runtimes_of
 from dctl.engine.sight import Sight, look
 from dctl.errors import UnreachableError
-from dctl.hosts.base import RUNNING_KINDS, Host, Observed, Reader, Resource, Secrets, State
+from dctl.hosts.base import RUNNING_KINDS, Host, Json, Observed, Reader, Resource, Secrets, State
 from dctl.hosts.routes import INGRESS, RouteHost, RouteReader
 from dctl.spec import Loaded
 
@@ -28,19 +30,34 @@ class Hosts:
 
     def __init__(self, loaded: Loaded, say: Say, secrets: Secrets) -> None:
         self._spec, self._root, self._source = loaded.cluster, loaded.root, loaded.path
+        self._departed = Departed(loaded, say, secrets, lambda: self._fleet)
         self._runtimes: Mapping[str, Runtime] = runtimes_of(
             loaded, say, lambda: self._fleet, secrets
         )
 
-    @functools.cached_property
+    @property
     def readers(self) -> Mapping[str, Reader]:
-        """By name, the looking face only."""
+        """By name, the looking face only; with those of the hosts that have left the spec, once
+        they were looked at."""
+        return ChainMap(self._readers, self._departed.readers)
+
+    @property
+    def changing(self) -> Mapping[str, Host]:
+        """The same, with the verbs that change something."""
+        return ChainMap(self._changing, self._departed.hosts)
+
+    @property
+    def notes(self) -> Mapping[str, Json]:
+        """How they are reached, for the cluster's books."""
+        return notes(self._spec, self._root)
+
+    @functools.cached_property
+    def _readers(self) -> dict[str, Reader]:
         own = {reader.name: reader for readers in self._looking.values() for reader in readers}
         return {**own, INGRESS: RouteReader(self._spec.name, lambda: self.address("fuse"))}
 
     @functools.cached_property
-    def changing(self) -> Mapping[str, Host]:
-        """By name, with the verbs that change something."""
+    def _changing(self) -> dict[str, Host]:
         ingress = RouteHost(self._spec.name, lambda: self.address("fuse"))
         hosts = [runtime.hosts() for runtime in self._runtimes.values()]
         return {**{name: host for each in hosts for name, host in each.items()}, INGRESS: ingress}
@@ -48,7 +65,7 @@ class Hosts:
     @property
     def machines(self) -> Sequence[Host]:
         """Those that things run on, the first one first: it keeps the cluster's lock and books."""
-        return [self.changing[name] for name in self._runtimes]
+        return [self._changing[name] for name in self._runtimes]
 
     def sites(self, ports: PortBook) -> Mapping[str, Site]:
         """The place on each that parts are built for."""
@@ -59,7 +76,12 @@ class Hosts:
         return [r for runtime in self._runtimes.values() for r in runtime.resources()]
 
     def look(self) -> Sight:
-        """All but the routes. Raises UnreachableError without the first host."""
+        """All but the routes, also on hosts that have left the spec. Raises UnreachableError
+        without the first host."""
+        return self.look_here() + self._departed.look(self.machines[0])
+
+    def look_here(self) -> Sight:
+        """The same, on the hosts of the spec."""
         sight = look(self._looking)
         if error := sight.silent.get(next(iter(self._runtimes))):
             raise error

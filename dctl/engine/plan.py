@@ -34,14 +34,15 @@ K = TypeVar("K", bound=Hashable)
 class Plan:
     """What an apply would do: every resource of the cluster in dependency order, the unchanged
     ones too (an apply waits for their health); deletions come first. `silent` are the hosts that
-    could not be looked at, and why: nothing is planned for them. A plan of a `scope` has the steps
-    of that alone; `whole` are then those of all."""
+    could not be looked at, and why: nothing is planned for them; `gone` are such that have left the
+    spec. A plan of a `scope` has the steps of that alone; `whole` are then those of all."""
 
     cluster: str
     steps: tuple[Step, ...]
     silent: Mapping[str, str] = field(default_factory=dict)
     scope: Scope = WHOLE
     whole: tuple[Step, ...] = ()
+    gone: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def changed(self) -> tuple[Step, ...]:
@@ -67,6 +68,7 @@ class Plan:
             "cluster": self.cluster,
             "changes": len(self.changed),
             "silent": dict(self.silent),
+            "gone": dict(self.gone),
             "scope": self.scope.to_json(),
             "left_out": self.left_out,
             "steps": [
@@ -119,7 +121,8 @@ def make_plan(cluster: str, asked: Sequence[Resource], sight: Sight, scope: Scop
             "; ".join(f"{s.kind} {s.name} on {s.host} {s.verdict.reason}" for s in refused),
             hint="dctl touches only what it made: rename the service, or remove the other",
         )
-    return Plan(cluster, tuple(steps), silent, scope, whole if scope else ())
+    gone = {host: why for host, why in sorted(sight.gone.items()) if scope.reaches(host)}
+    return Plan(cluster, tuple(steps), silent, scope, whole if scope else (), gone)
 
 
 def _rolled_out(

@@ -47,7 +47,8 @@ class Result:
     `restored` are those of them that run again as before, since their service's rollout failed.
     `halted` tells why nothing more was begun, when that was not for a failure; `silent` are the
     hosts that were left as they are, since they did not answer when it was planned, and why;
-    `abandoned` are those that were hosts of the cluster before, and are no longer."""
+    `abandoned` are hosts that have left the spec and are out of reach, and why: nobody looks for
+    them any more."""
 
     done: tuple[Step, ...]
     failures: tuple[Failure, ...]
@@ -56,7 +57,7 @@ class Result:
     interrupted: bool = False
     halted: str = ""
     silent: Mapping[str, str] = field(default_factory=dict)
-    abandoned: tuple[str, ...] = ()
+    abandoned: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:

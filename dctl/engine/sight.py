@@ -15,17 +15,20 @@ _PARALLEL = 32  # hosts looked at together: they mostly wait
 @dataclass(frozen=True, slots=True)
 class Sight:
     """What was seen, by host and name. `silent` are the hosts that could not be looked at, and
-    why; `unseen` are those and all that hangs on them, such as their images."""
+    why; `unseen` are those and all that hangs on them, such as their images. `gone` are hosts that
+    have left the spec and cannot be looked at, and why."""
 
     things: Sequence[Observed] = ()
     silent: Mapping[str, DctlError] = field(default_factory=dict)
     unseen: frozenset[str] = frozenset()
+    gone: Mapping[str, str] = field(default_factory=dict)
 
     def __add__(self, other: Sight) -> Sight:
         return Sight(
             (*self.things, *other.things),
             {**self.silent, **other.silent},
             self.unseen | other.unseen,
+            {**self.gone, **other.gone},
         )
 
 

@@ -257,7 +257,8 @@ class Reader(Protocol):
 
 
 class Books(Protocol):
-    """What is kept of a cluster on one host: its secrets, its lock, and what was done to it."""
+    """What is kept of a cluster on one host: its secrets, its lock, its hosts,
+    and what was done to it."""
 
     def keep_secret(self, name: str, text: str = "") -> None:
         """Keep a secret under that name, in a file that only its owner reads: `text`, else
@@ -289,6 +290,12 @@ class Books(Protocol):
 
     def releases(self) -> Sequence[Mapping[str, Json]]:
         """What was kept, oldest first."""
+
+    def keep_machines(self, notes: Mapping[str, Json]) -> None:
+        """Keep how each host of the cluster is reached, durably, instead of what was kept."""
+
+    def machines(self) -> Mapping[str, Json]:
+        """The notes that are kept of the cluster's hosts."""
 
 
 class Host(Reader, Books, Protocol):

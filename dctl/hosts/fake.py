@@ -51,6 +51,7 @@ class FakeHost:
         self._things: dict[str, Observed] = {}
         self._journal: list[Mapping[str, Json]] = []
         self._releases: list[Mapping[str, Json]] = []
+        self._machines: Mapping[str, Json] = {}
         self._lock = threading.Lock()
         self._lease: _Lease | None = None
         self._next_port = 40_000
@@ -163,6 +164,12 @@ class FakeHost:
     def releases(self) -> Sequence[Mapping[str, Json]]:
         return list(self._releases)
 
+    def keep_machines(self, notes: Mapping[str, Json]) -> None:
+        self._machines = dict(notes)
+
+    def machines(self) -> Mapping[str, Json]:
+        return self._machines
+
     def down(self) -> None:
         for name, seen in self._things.items():
             self._things[name] = dataclasses.replace(seen, state=State.STOPPED)
@@ -172,6 +179,7 @@ class FakeHost:
         if full:
             self._journal.clear()
             self._releases.clear()
+            self._machines = {}
 
     # For tests: what happens behind dctl's back
 

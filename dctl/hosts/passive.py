@@ -78,6 +78,11 @@ class PassiveHost(PassiveReader):
     def releases(self) -> Sequence[Mapping[str, Json]]:
         return ()
 
+    def keep_machines(self, notes: Mapping[str, Json]) -> None: ...
+
+    def machines(self) -> Mapping[str, Json]:
+        return {}
+
     def down(self) -> None: ...
 
     def clean(self, *, full: bool) -> None: ...

@@ -48,8 +48,9 @@ def _silent(plan: Plan) -> list[str]:
     mark = paint("?", fg="red")
     return [
         line
-        for host, why in plan.silent.items()
-        for line in ("", host, f"  {mark} is left as it is: {why}")
+        for hosts, what in ((plan.silent, "is"), (plan.gone, "has left the spec, and is"))
+        for host, why in hosts.items()
+        for line in ("", host, f"  {mark} {what} left as it is: {why}")
     ]
 
 

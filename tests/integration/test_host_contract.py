@@ -238,6 +238,13 @@ def test_the_newest_releases_are_kept_in_order(host: Host) -> None:
     assert kept == list(range(3, 13))
 
 
+def test_the_notes_of_the_machines_are_those_that_were_kept_last(host: Host) -> None:
+    assert host.machines() == {}
+    host.keep_machines({"core-1": {"runtime": "systemd"}, "core-2": {"runtime": "docker"}})
+    host.keep_machines({"core-1": {"runtime": "systemd"}})
+    assert host.machines() == {"core-1": {"runtime": "systemd"}}
+
+
 class Values:
     """Whom a host asks for secrets. What it says will go is remembered."""
 

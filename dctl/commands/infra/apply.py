@@ -150,10 +150,11 @@ def carry_out(
             _what_failed(result),
             hint="mend it, then: dctl infra apply; or back to what was good: dctl infra rollback",
         )
-    for host in result.abandoned:
+    for host, why in result.abandoned.items():
         click.echo(
-            f"warning: {host} is no longer a host of {cluster.source}: what runs there is left as"
-            " it is; to end it, put the host back with nothing placed on it, and apply",
+            f"warning: {host} is no longer a host of {cluster.source}, and out of reach ({why}):"
+            " what runs there is left as it is, and not looked for any more; to end it, put the"
+            " host back with nothing placed on it, and apply",
             err=True,
         )
     left = cluster.compare(made.asked, made.scope)

@@ -8,6 +8,7 @@ units.py       systemd units on another machine
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,9 @@ from dctl.spec.placement import hosts_of, runtime_on
 
 if TYPE_CHECKING:
     from dctl.hosts.ssh import Fleet
+    from dctl.spec.model import Host
 
-__all__ = ["NONCE", "Restored", "Runtime", "Say", "runtimes_of"]
+__all__ = ["NONCE", "Restored", "Runtime", "Say", "departed_of", "runtimes_of"]
 
 
 def runtimes_of(
@@ -31,6 +33,21 @@ def runtimes_of(
     return {
         host: _runtime(Settled.of(loaded, host, parts, secrets), loaded, say, fleet)
         for host, parts in by_host(loaded.cluster).items()
+    }
+
+
+def departed_of(
+    loaded: Loaded,
+    hosts: Mapping[str, Host],
+    say: Say,
+    fleet: Callable[[], Fleet],
+    secrets: Secrets,
+) -> Mapping[str, Runtime]:
+    """The runtime of each of the `hosts` that have left the spec: nothing is placed there."""
+    every = {**hosts_of(loaded.cluster), **hosts}
+    before = dataclasses.replace(loaded, cluster=loaded.cluster.model_copy(update={"hosts": every}))
+    return {
+        host: _runtime(Settled.of(before, host, {}, secrets), before, say, fleet) for host in hosts
     }
 
 

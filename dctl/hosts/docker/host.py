@@ -189,6 +189,13 @@ class DockerHost(DockerReader):
         return self._keeping.releases()
 
     @translated
+    def keep_machines(self, notes: Mapping[str, Json]) -> None:
+        self._keeping.keep_machines(notes)
+
+    def machines(self) -> Mapping[str, Json]:
+        return self._keeping.machines()
+
+    @translated
     def down(self) -> None:
         self._owner.refuse_another_checkout()
         ours, marked = self._ours(), self._marks.all()

@@ -136,6 +136,13 @@ class ProcessHost(ProcessReader):
         return self._keeping.releases()
 
     @translated
+    def keep_machines(self, notes: Mapping[str, Json]) -> None:
+        self._keeping.keep_machines(notes)
+
+    def machines(self) -> Mapping[str, Json]:
+        return self._keeping.machines()
+
+    @translated
     def down(self) -> None:
         self._owner.refuse_another_checkout()
         if not self._layout.state.exists():

@@ -27,6 +27,7 @@ class StateFolder:
         self.lock = state / "lock"
         self.journal = state / "journal.jsonl"
         self.releases = state / "releases"
+        self.machines = state / "machines.json"
 
     def secret(self, name: str) -> Path:
         return self.state / "secrets" / name

@@ -1,5 +1,5 @@
 """What a host writes down of a cluster: whose it is, its lock, its journal, its releases, its
-secrets."""
+hosts, its secrets."""
 
 from __future__ import annotations
 
@@ -103,6 +103,15 @@ class Keeping:
         """What was kept, oldest first."""
         found = (read_json(path) for path in self._release_files())
         return [release for release in found if release]
+
+    def keep_machines(self, notes: Mapping[str, Json]) -> None:
+        """Keep how each host is reached, instead of what was kept."""
+        self.claim()
+        write_json(self._folder.machines, notes)
+
+    def machines(self) -> Mapping[str, Json]:
+        """What was kept of the hosts."""
+        return read_json(self._folder.machines) or {}
 
     def _release_files(self) -> list[Path]:
         return sorted(self._folder.releases.glob("[0-9]*.json"))

@@ -141,6 +141,10 @@ def releases(at: Any, asked: Any) -> Any:
     return [release for release in found if release]
 
 
+def machines(at: Any, asked: Any) -> Any:
+    return read_json(at["var"] + "/machines.json") or {}
+
+
 def secret(at: Any, asked: Any) -> Any:
     return read(at["var"] + "/secrets/" + asked["name"]) or ""
 
@@ -271,6 +275,11 @@ def keep_release(at: Any, asked: Any) -> Any:
     write(path, json.dumps(asked, sort_keys=True))
     for old in release_files(at)[:-_RELEASES]:
         unlink(old)
+    return True
+
+
+def keep_machines(at: Any, asked: Any) -> Any:
+    write(at["var"] + "/machines.json", json.dumps(asked, sort_keys=True))
     return True
 
 

@@ -136,6 +136,12 @@ class SystemdHost(SystemdReader):
     def releases(self) -> Sequence[Mapping[str, Json]]:
         return self._keeping.releases()
 
+    def keep_machines(self, notes: Mapping[str, Json]) -> None:
+        self._keeping.keep_machines(notes)
+
+    def machines(self) -> Mapping[str, Json]:
+        return self._keeping.machines()
+
     def down(self) -> None:
         ours = self._ours()
         for wave in waves({one.name: one.needs for one in ours.values()}):

@@ -60,6 +60,12 @@ class MachineKeeping:
     def releases(self) -> Sequence[Mapping[str, Json]]:
         return list(self._agent.ask("releases"))
 
+    def keep_machines(self, notes: Mapping[str, Json]) -> None:
+        self._agent.ask("keep_machines", notes)
+
+    def machines(self) -> Mapping[str, Json]:
+        return dict(self._agent.ask("machines"))
+
     def forget(self) -> None:
         self._agent.ask("forget")
 

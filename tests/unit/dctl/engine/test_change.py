@@ -53,11 +53,3 @@ def test_the_books_are_with_the_first_host_alone() -> None:
     apply(hosts, asked("b-1", "core-2"))
     assert len(hosts["core-1"].releases()) == 1
     assert hosts["core-2"].journal() == hosts["core-2"].releases() == []
-
-
-def test_a_host_that_leaves_the_spec_with_things_on_it_is_named() -> None:
-    hosts = fleet("core-1", "core-2")
-    assert apply(hosts, asked("a-1", "core-1"), asked("b-1", "core-2")).abandoned == ()
-    del hosts["core-2"]
-    assert apply(hosts, asked("a-1", "core-1")).abandoned == ("core-2",)
-    assert apply(hosts, asked("a-1", "core-1")).abandoned == ()
