@@ -81,7 +81,8 @@ class Shop:
         looked = {name: [host] for name, host in self.hosts.items() if name != gone}
         sight = look(looked) + Sight(gone={gone: "frozen"} if gone else {})
         plan = make_plan("shop", asked, sight, scope)
-        intent = Intent("apply", machines=dict.fromkeys(machines.split(), "known"))
+        notes = dict.fromkeys(machines.split(), "known")
+        intent = Intent("apply", machines=notes, secrets={"nonce": ""})
         return change(intent, self.hosts, self.first, lambda: plan)
 
 
@@ -100,6 +101,18 @@ def test_what_is_on_a_host_that_left_ends_and_then_the_host_is_forgotten(shop: S
     assert shop.hosts["core-2"].observe() == []
     assert list(shop.first.machines()) == ["core-1"]
     assert result.abandoned == {}
+
+
+def test_a_host_that_left_is_given_no_secret_and_what_supervises_it_ends(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    down: list[str] = []
+    for name, host in shop.hosts.items():
+        monkeypatch.setattr(host, "down", lambda name=name: down.append(name))
+    shop.hosts["core-2"].kept.clear()
+    shop.apply(part("a-1", "core-1"), machines="core-1")
+    assert down == ["core-2"]
+    assert shop.hosts["core-2"].kept == {}
 
 
 def test_a_host_that_left_is_remembered_until_all_of_it_is_gone(shop: Shop) -> None:
