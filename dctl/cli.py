@@ -38,6 +38,7 @@ def _commands() -> Mapping[str, Lazy]:
         "Cluster": {
             "infra": ("infra:group", "Plan, apply and watch over a cluster."),
             "host": ("host:group", "Other machines, and the keys they are known by."),
+            "backup": ("backup:group", "All that a cluster keeps, as a file, and back."),
             "secret": ("secret:group", "Secrets, and the workspace's encrypted store."),
             "cluster": ("cluster:group", "The engine's nodes and streams."),
             "doctor": ("doctor:command", "Check what this machine has and lacks."),

@@ -172,6 +172,16 @@ class OpenCluster:
         UnreachableError without one: what listens where it would is another cluster's then."""
         return self._hosts.address(part)
 
+    def nonce(self) -> str:
+        """The cluster's secret; "" where any is accepted."""
+        match self.spec.security.nonce:
+            case "any":
+                return ""
+            case None:  # the cluster has one of its own
+                return self._first.secret(NONCE)
+            case reference:
+                return self._secret(reference)
+
     def apply(self, plan: Plan, *, on_event: Callable[[Event], None]) -> Result:
         """Carry `plan` out under the cluster's lock and keep a record of it. Raises DctlError when
         somebody has changed the cluster since it was made."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import grpc
 from draft_api.core.consensus.raft.v1 import service_pb2_grpc as raft_grpc
+from draft_api.core.registry.backup.v1 import service_pb2_grpc as backup_grpc
 from draft_api.core.registry.key_value.v1 import models_pb2, service_pb2_grpc
 from draft_api.core.registry.service_discovery.v1 import models_pb2 as registry_models
 from draft_api.core.registry.service_discovery.v1 import service_pb2 as registry_pb
@@ -33,11 +34,13 @@ class Node:
     keys: service_pb2_grpc.KeyValueServiceAsyncStub = field(init=False)
     registry: registry_grpc.ServiceDiscoveryServiceAsyncStub = field(init=False)
     raft: raft_grpc.RaftServiceAsyncStub = field(init=False)
+    backup: backup_grpc.BackupServiceAsyncStub = field(init=False)
 
     def __post_init__(self) -> None:
         self.keys = service_pb2_grpc.KeyValueServiceStub(self.channel)  # type: ignore[assignment]
         self.registry = registry_grpc.ServiceDiscoveryServiceStub(self.channel)  # type: ignore[assignment]
         self.raft = raft_grpc.RaftServiceStub(self.channel)  # type: ignore[assignment]
+        self.backup = backup_grpc.BackupServiceStub(self.channel)  # type: ignore[assignment]
 
 
 @contextlib.asynccontextmanager
@@ -49,10 +52,11 @@ async def blueprint_node(settings: Settings) -> AsyncIterator[Node]:
     service = Blueprint(settings, address=address)
     try:
         await service.open()
-        keys, registry, raft = service.servicers
+        keys, registry, raft, backup = service.servicers
         service_pb2_grpc.add_KeyValueServiceServicer_to_server(keys, server)
         registry_grpc.add_ServiceDiscoveryServiceServicer_to_server(registry, server)
         raft_grpc.add_RaftServiceServicer_to_server(raft, server)
+        backup_grpc.add_BackupServiceServicer_to_server(backup, server)
         await server.start()
         async with grpc.aio.insecure_channel(address, options=UNLIMITED) as channel:
             yield Node(address, service, channel)

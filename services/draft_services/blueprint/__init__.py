@@ -11,8 +11,10 @@ run on one engine, be killed and come back, and all tell the same.
 - ``process``     what the registry knows of a process, as a value, and filters over it
 - ``tokens``      signed proofs of identity; the keys lie in a stream of their own
 - ``liveness``    who has been silent for too long: pure decisions over a heap of deadlines
+- ``nonce``       the cluster's secret, which a caller has to know
 - ``registry``    the life cycle of processes
 - ``leadership``  which node the key ``leader`` names
+- ``backup``      all that the engine keeps, out of it and back
 - ``rpc/``        translates protobuf and gRPC; nothing else sees them
 - ``service``     opens and closes the parts in order
 - ``__main__``    composes all of it on the chassis

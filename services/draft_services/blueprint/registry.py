@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from uuid import uuid4
 
-from draft_services.blueprint.errors import InvalidArgument, NotFound, Unauthenticated
+from draft_services.blueprint.errors import InvalidArgument, NotFound
 from draft_services.blueprint.liveness import Liveness, Verdict
+from draft_services.blueprint.nonce import Nonce, check_nonce
 from draft_services.blueprint.process import Details, Filter, HealthState, Process, RunningState
 from draft_services.blueprint.tokens import Token, Tokens
 from draft_services.blueprint.view import View
@@ -32,9 +32,6 @@ MAX_NAME = 255
 MAX_LABELS = 64
 MAX_LABEL = 1024
 _ATTEMPTS = 8
-
-Nonce = Callable[[], str | None]
-"""The cluster's secret as of now; None accepts any."""
 
 
 class Registry:
@@ -67,9 +64,7 @@ class Registry:
         self, name: str, nonce: str, group: str, metadata: Mapping[str, str]
     ) -> tuple[Process, Token]:
         """Register a process; it replaces the entry of the same name and instance."""
-        secret = self._nonce()
-        if secret is not None and not hmac.compare_digest(nonce.encode(), secret.encode()):
-            raise Unauthenticated("nonce: is not this cluster's; see DRAFT_NONCE_FILE")
+        check_nonce(self._nonce, nonce)
         _check_text("name", name, MAX_NAME)
         if not name.strip():
             raise InvalidArgument("name: must not be empty")

@@ -7,9 +7,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from draft_services.blueprint.backup import Backup
 from draft_services.blueprint.keyvalue import KeyValue
 from draft_services.blueprint.leadership import Leadership
 from draft_services.blueprint.registry import Registry
+from draft_services.blueprint.rpc.backup import BackupRpc
 from draft_services.blueprint.rpc.keyvalue import LEADER, KeyValueRpc, plain_text, plain_value
 from draft_services.blueprint.rpc.raft import RaftRpc
 from draft_services.blueprint.rpc.registry import RegistryRpc
@@ -21,6 +23,7 @@ from draft_services.engine.connection import Connection
 from draft_services.engine.errors import Unavailable
 from draft_services.engine.jetstream import JetStreamStore
 from draft_services.engine.leases import Leases
+from draft_services.engine.streams import bucket_stream
 
 logger = logging.getLogger(__name__)
 
@@ -61,10 +64,17 @@ class Blueprint:
             encode=plain_value,
             decode=plain_text,
         )
+        backup = Backup(
+            self._connection,
+            nonce=settings.read_nonce,
+            live=[bucket_stream(PROCESSES)],
+            current=self._current,
+        )
         self.servicers = (
             KeyValueRpc(KeyValue(self._keys, self._view)),
             RegistryRpc(self._registry, leadership),
             RaftRpc(Cluster(self._connection)),
+            BackupRpc(backup),
         )
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -87,6 +97,10 @@ class Blueprint:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._connection.close()
+
+    async def _current(self) -> None:
+        await self._view.current()
+        await self._registry.view.current()
 
     def _run(self, *parts: Callable[[], Awaitable[None]]) -> None:
         for part in parts:

@@ -140,7 +140,8 @@ def _translated() -> Iterator[None]:
             "the event log is full (its limits are catalyst.max_store and the engine's disk): "
             "try again when events have expired, or raise the limit"
         ) from error
-    except engine.Unavailable as error:
+    except (engine.Unavailable, engine.NotFound, engine.Replaced) as error:
+        # The log is not there, or another one, while a backup is restored: this process ends then.
         raise Unavailable(f"the event log cannot be reached: {error}") from error
     except engine.EngineError as error:
         raise CatalystError(f"the event log refused: {error}") from error

@@ -10,6 +10,8 @@
 - ``log``         append with deduplication, and read from a sequence or a time: Catalyst's events
 - ``reader``      what a stream keeps, pulled chunk by chunk by whoever reads slowly or far back
 - ``leases``      signs of life in a memory stream
+- ``snapshots`` whole streams out of the engine and back: backups
+- ``restoring`` the sign that a backup is being restored, for which readers wait
 - ``cluster``     the engine's nodes and figures
 
 nats-py's own key/value layer and ordered consumer are not used: the first sets neither TTL markers

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from draft_services.engine import streams
 from draft_services.engine.connection import Connection
 from draft_services.engine.errors import Unavailable
 
@@ -52,12 +53,7 @@ class Cluster:
 
     async def _streams(self) -> list[Mapping[str, Any]]:
         """What each stream says; of one that has no leader, its name alone."""
-        names: list[str] = []
-        while page := await self._connection.api("STREAM.NAMES", {"offset": len(names)}):
-            names += page["streams"] or []
-            if len(names) >= page["total"]:
-                break
-        return await asyncio.gather(*map(self._stream, sorted(names)))
+        return await asyncio.gather(*map(self._stream, await streams.names(self._connection)))
 
     async def _stream(self, name: str) -> Mapping[str, Any]:
         try:

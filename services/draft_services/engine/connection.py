@@ -80,6 +80,11 @@ class Connection:
         """The name of the server that we are connected to, or were last."""
         return str(self._client._server_info.get("server_name", ""))
 
+    @property
+    def server_version(self) -> str:
+        """Of the server that we are connected to, or were last."""
+        return str(self._client._server_info.get("version", ""))
+
     def on_reconnect(self, call: Callable[[], None]) -> Callable[[], None]:
         """Have `call` called after every reconnect; returns what takes it off the list."""
         self._on_reconnect.append(call)
@@ -96,6 +101,7 @@ class Connection:
         *,
         doing: str,
         headers: Mapping[str, str] | None = None,
+        within: float = REQUEST_TIMEOUT,
     ) -> Msg:
         """Send and wait for the answer; a lost connection ends the wait at once."""
         self._check(doing)
@@ -107,15 +113,24 @@ class Connection:
                 await self._client.publish(
                     subject, payload, reply, dict(headers) if headers else None
                 )
-                async with asyncio.timeout(REQUEST_TIMEOUT):
+                async with asyncio.timeout(within):
                     return await answered
         finally:
             del self._asked[reply]
 
-    async def api(self, verb: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    async def api(
+        self,
+        verb: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        within: float = REQUEST_TIMEOUT,
+    ) -> dict[str, Any]:
         """One call of JetStream's API, such as ``STREAM.INFO.KV_x``."""
         answer = await self.request(
-            f"$JS.API.{verb}", json.dumps(body or {}).encode(), doing=f"JetStream {verb}"
+            f"$JS.API.{verb}",
+            json.dumps(body or {}).encode(),
+            doing=f"JetStream {verb}",
+            within=within,
         )
         return parsed(answer.data, f"JetStream {verb}")
 

@@ -52,7 +52,7 @@ class Compacted(EngineError):
 
 
 class Replaced(EngineError):
-    """The stream is not the one that was read before: it ends earlier than we have already seen."""
+    """The stream is not the one that was read before: its data was lost, or a backup restored."""
 
 
 class TooLarge(EngineError):
@@ -108,6 +108,8 @@ BY_CLASS: Mapping[type[BaseException], type[EngineError]] = {
 WRONG_LAST_SEQUENCE = 10071
 WRONG_SEQUENCE_UNDER_WAY = 10164
 DUPLICATE_IN_BATCH = 10201
+NAME_IN_USE = 10058
+NO_STREAM = 10059
 _BY_CODE: Mapping[int, type[EngineError]] = {
     10023: Full,  # insufficient resources
     10028: Full,  # memory resources exceeded

@@ -20,8 +20,9 @@ from typing import Any, Self
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from draft_services.engine import restoring, streams
 from draft_services.engine.connection import Connection
-from draft_services.engine.errors import EngineError, Replaced, Unavailable, translated
+from draft_services.engine.errors import EngineError, NotFound, Replaced, Unavailable, translated
 
 logger = logging.getLogger(__name__)
 
@@ -114,8 +115,9 @@ class Batch:
 class Feed:
     """An asynchronous iterator of `Batch`; use it with ``async with``.
 
-    Losses of the connection are waited out. It raises only when the stream is gone or is another
-    one than before (`Replaced`).
+    Losses of the connection are waited out, and so is the restoring of a backup. It raises only
+    when the stream is gone or is another one than before (`Replaced`). `generation` is the one that
+    is meant, if that is known already.
     """
 
     def __init__(
@@ -126,12 +128,14 @@ class Feed:
         start: Start,
         subject: str = ">",
         heartbeat: float = HEARTBEAT,
+        generation: str | None = None,
     ) -> None:
         self._connection = connection
         self._stream = stream
         self._start = start
         self._subject = subject
         self._heartbeat = heartbeat
+        self._generation = generation
         self._revision = 0
         self._seen_any = False
         self._target = 0  # the stream's end when the consumer was made
@@ -141,6 +145,7 @@ class Feed:
         self._reopen = True
         self._opened = False
         self._subscription: Subscription | None = None
+        self._deletion: Subscription | None = None
         self._consumer: str | None = None
         self._forget = connection.on_reconnect(self.reopen)
 
@@ -182,6 +187,9 @@ class Feed:
         """Stop; the server's side goes too."""
         self._forget()
         await self._leave()
+        if self._deletion is not None:
+            with contextlib.suppress(EngineError), translated("unsubscribe"):
+                await self._deletion.unsubscribe()
 
     def _batch(self, messages: list[Message], *, caught_up: bool) -> Batch:
         if messages:
@@ -236,18 +244,36 @@ class Feed:
                 return await self._open()
             except Unavailable as error:
                 logger.debug("feed of %s: %s", self._stream, error)
+            except (NotFound, Replaced):
+                if not await self._being_restored():
+                    raise
             await asyncio.sleep(wait)
             wait = min(wait * 2, _LONGEST_WAIT)
+
+    async def _being_restored(self) -> bool:
+        """Whether to wait: only then is it known what is there to be read."""
+        try:
+            return await restoring.under_way(self._connection)
+        except Unavailable:
+            return True
 
     async def _open(self) -> int:
         """Make a consumer behind what has been seen; returns how many messages wait."""
         await self._leave()
-        last = (await self._connection.api(f"STREAM.INFO.{self._stream}"))["state"]["last_seq"]
+        await self._listen_for_deletion()
+        info = await self._connection.api(f"STREAM.INFO.{self._stream}")
+        last, generation = info["state"]["last_seq"], streams.generation(info)
         if last < self._revision:
             raise Replaced(
                 f"stream {self._stream} ends at {last}, but {self._revision} was read from it "
                 "before: the engine's data was lost or replaced; restart this process"
             )
+        if self._generation not in (None, generation):
+            raise Replaced(
+                f"stream {self._stream} was made anew at {generation}: a backup was restored, or "
+                "the engine's data was lost; restart this process"
+            )
+        self._generation = generation
         start = Start.after(self._revision) if self._seen_any else self._start
         inbox = self._connection.inbox()
         waiting = self._waiting = deque()
@@ -284,6 +310,18 @@ class Feed:
         self._opened = True
         # What the consumer has delivered already by the time it answers is waiting too.
         return int(made.get("num_pending", 0)) + int(made["delivered"]["consumer_seq"])
+
+    async def _listen_for_deletion(self) -> None:
+        """Hear at once that the stream goes: a missing heartbeat tells it many seconds later."""
+        if self._deletion is not None:
+            return
+
+        async def deleted(_: Msg) -> None:
+            self.reopen()
+
+        self._deletion = await self._connection.subscribe(
+            f"$JS.EVENT.ADVISORY.STREAM.DELETED.{self._stream}", deleted
+        )
 
     async def _leave(self) -> None:
         subscription, self._subscription = self._subscription, None

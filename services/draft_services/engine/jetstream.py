@@ -18,7 +18,7 @@ from draft_services.engine import streams, subjects
 from draft_services.engine.batches import Outgoing
 from draft_services.engine.commit import GroupCommit
 from draft_services.engine.connection import Connection
-from draft_services.engine.errors import Compacted, Conflict, NotFound
+from draft_services.engine.errors import NO_STREAM, Compacted, Conflict, NotFound, Replaced
 from draft_services.engine.feed import Batch, Feed, Message, Start
 from draft_services.engine.store import Change, Changes, Entry, Key, Version
 
@@ -36,10 +36,12 @@ class JetStreamStore:
         self._stream = streams.bucket_stream(bucket)
         self._prefix = f"$KV.{bucket}."
         self._commit = GroupCommit(connection)
+        self._generation: str | None = None
 
     async def open(self) -> None:
         """Create the stream where it is not there yet."""
-        await streams.ensure(self._connection, streams.bucket_config(self._bucket))
+        config = streams.bucket_config(self._bucket)
+        self._generation = await streams.ensure(self._connection, config)
 
     async def get(self, key: Key) -> Entry | None:
         """See `Store.get`: asks the stream's leader, for a direct read may be stale."""
@@ -79,14 +81,17 @@ class JetStreamStore:
         return list(found.values())
 
     async def revision(self) -> int:
-        """See `Store.revision`."""
+        """See `Store.revision`. `Replaced` when the stream is not the one that was opened: what was
+        read from that one is no longer true, whatever the revision."""
         info = await self._connection.api(f"STREAM.INFO.{self._stream}")
+        if self._generation not in (None, streams.generation(info)):
+            raise Replaced(f"stream {self._stream} was replaced; try again in a moment")
         return int(info["state"]["last_seq"])
 
     @asynccontextmanager
     async def changes(self) -> AsyncIterator[_ChangeFeed]:
         """See `Store.changes`."""
-        async with Feed(self._connection, self._stream, start=Start.latest()) as feed:
+        async with self._feed(Start.latest()) as feed:
             yield _ChangeFeed(self, feed)
 
     async def replay(self, after: int, until: int) -> list[Change]:
@@ -95,7 +100,7 @@ class JetStreamStore:
         if after >= until:
             return told
         reached = after
-        async with Feed(self._connection, self._stream, start=Start.after(after)) as feed:
+        async with self._feed(Start.after(after)) as feed:
             async for batch in feed:
                 for message in batch.messages:
                     if message.sequence != reached + 1:
@@ -113,8 +118,7 @@ class JetStreamStore:
         """See `Store.history`."""
         found: list[Version] = []
         subject = self._subject(key)
-        start = Start.all()
-        async with Feed(self._connection, self._stream, start=start, subject=subject) as feed:
+        async with self._feed(Start.all(), subject) as feed:
             async for batch in feed:
                 found += [Version(self._change(m), m.time_ns / 1e9) for m in batch.messages]
                 if batch.caught_up:
@@ -148,9 +152,20 @@ class JetStreamStore:
             answer = await self._connection.api(
                 f"STREAM.MSG.GET.{self._stream}", {"last_by_subj": self._subject(key)}
             )
-        except NotFound:
+        except NotFound as error:
+            if error.code == NO_STREAM:
+                raise
             return None
         return self._change(_stored(answer["message"]))
+
+    def _feed(self, start: Start, subject: str = ">") -> Feed:
+        return Feed(
+            self._connection,
+            self._stream,
+            start=start,
+            subject=subject,
+            generation=self._generation,
+        )
 
     def _subject(self, key: Key) -> str:
         return self._prefix + subjects.key_subject(*key)

@@ -55,6 +55,7 @@ class Log:
     def __init__(self, connection: Connection, name: str) -> None:
         self._connection = connection
         self.name = name
+        self._generation: str | None = None
 
     async def open(
         self,
@@ -65,7 +66,7 @@ class Log:
         full: str = "refuse",
     ) -> None:
         """Create the stream, or adapt its limits; `full`: ``refuse`` new or ``forget`` old ones."""
-        await streams.ensure(
+        self._generation = await streams.ensure(
             self._connection,
             streams.log_config(
                 self.name,
@@ -97,7 +98,13 @@ class Log:
 
     def feed(self, start: Start, *, subject: str = ">") -> Feed:
         """The records from `start` on, then every new one; `subject` filters (see `subject`)."""
-        return Feed(self._connection, self.name, start=start, subject=subject)
+        return Feed(
+            self._connection,
+            self.name,
+            start=start,
+            subject=subject,
+            generation=self._generation,
+        )
 
     async def state(self) -> LogState:
         """The log's extent as of now."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from draft_services.engine import restoring
 from draft_services.engine.connection import Connection
-from draft_services.engine.errors import EngineError, Misused, NotFound
+from draft_services.engine.errors import NAME_IN_USE, EngineError, Misused, NotFound, Unavailable
 
 HISTORY = 64  # changes kept of one key
 _SECOND = 1_000_000_000
-_NAME_IN_USE = 10058  # the stream exists with another configuration
 # Not enough storage for `max_bytes`. Said of a stream that is there as well: what it reserves
 # already is then counted a second time.
 _NO_ROOM = 10047
@@ -81,19 +81,21 @@ def log_config(
     }
 
 
-async def ensure(connection: Connection, config: Mapping[str, Any]) -> None:
+async def ensure(connection: Connection, config: Mapping[str, Any]) -> str:
     """Create the stream with a copy on each server, or bring the one that is there to this
-    configuration.
+    configuration. Returns which one it is: see `generation`.
 
-    The number of copies of a stream that exists is left alone: growing a cluster decides it.
+    Raises `Unavailable` while a backup is restored. The number of copies of a stream that exists is
+    left alone: growing a cluster decides it.
     """
     name = config["name"]
+    if config["storage"] == "file" and await restoring.under_way(connection):
+        raise Unavailable(f"stream {name}: a backup is being restored; wait until it has ended")
     config = {**config, "num_replicas": connection.copies}
     try:
-        await connection.api(f"STREAM.CREATE.{name}", config)
-        return
+        return generation(await connection.api(f"STREAM.CREATE.{name}", config))
     except EngineError as error:
-        if error.code not in (_NAME_IN_USE, _NO_ROOM):
+        if error.code not in (NAME_IN_USE, _NO_ROOM):
             raise
         refusal = error
     try:
@@ -106,4 +108,20 @@ async def ensure(connection: Connection, config: Mapping[str, Any]) -> None:
             f"stream {name} exists with storage {found['storage']!r} instead of "
             f"{wanted['storage']!r}: it was made by something else; remove it or use another engine"
         )
-    await connection.api(f"STREAM.UPDATE.{name}", wanted)
+    return generation(await connection.api(f"STREAM.UPDATE.{name}", wanted))
+
+
+async def names(connection: Connection) -> list[str]:
+    """The names of all streams, sorted."""
+    found: list[str] = []
+    while page := await connection.api("STREAM.NAMES", {"offset": len(found)}):
+        found += page["streams"] or []
+        if len(found) >= page["total"]:
+            break
+    return sorted(found)
+
+
+def generation(info: Mapping[str, Any]) -> str:
+    """Which one of the streams that had this name over time: a restored one counts anew, so the
+    same sequence may be another message in it."""
+    return str(info["created"])

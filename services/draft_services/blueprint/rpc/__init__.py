@@ -6,4 +6,5 @@
 - ``query``     the statements of KeyValueService.Query
 - ``registry``  ServiceDiscoveryService
 - ``raft``      RaftService
+- ``backup``    BackupService
 """

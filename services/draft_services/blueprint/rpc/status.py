@@ -22,6 +22,9 @@ _STATUS: Mapping[type[Exception], grpc.StatusCode] = {
     errors.Unimplemented: grpc.StatusCode.UNIMPLEMENTED,
     engine.Uncertain: grpc.StatusCode.UNAVAILABLE,
     engine.Unavailable: grpc.StatusCode.UNAVAILABLE,
+    # The stream is not there, or another one: a backup is being restored, and this process ends.
+    engine.NotFound: grpc.StatusCode.UNAVAILABLE,
+    engine.Replaced: grpc.StatusCode.UNAVAILABLE,
     engine.Conflict: grpc.StatusCode.ABORTED,
     engine.TooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
     engine.Full: grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -21,10 +21,13 @@ class ToldConnection:
     def __init__(self) -> None:
         self.last = 0
         self.pending = 0
+        self.created = "then"
+        self.restoring = False
         self.made: list[Mapping[str, Any]] = []
         self.published: list[str] = []
         self.failures = 0
         self._deliver: Any = None
+        self._delete: Any = None
         self._reconnected: list[Callable[[], None]] = []
 
     def on_reconnect(self, call: Callable[[], None]) -> Callable[[], None]:
@@ -42,8 +45,10 @@ class ToldConnection:
         if self.failures:
             self.failures -= 1
             raise Unavailable("away")
+        if verb == "STREAM.INFO.restoring":
+            return {"state": {"messages": int(self.restoring)}}
         if verb.startswith("STREAM.INFO"):
-            return {"state": {"last_seq": self.last}}
+            return {"state": {"last_seq": self.last}, "created": self.created}
         assert verb.startswith("CONSUMER.CREATE")
         assert body is not None
         self.made.append(body["config"])
@@ -51,7 +56,10 @@ class ToldConnection:
         return {"name": "c", "num_pending": self.pending, "delivered": delivered}
 
     async def subscribe(self, subject: str, call: Any) -> Any:
-        self._deliver = call
+        if subject.startswith("$JS.EVENT.ADVISORY.STREAM.DELETED."):
+            self._delete = call
+        else:
+            self._deliver = call
 
         class Subscription:
             async def unsubscribe(self) -> None:
@@ -65,6 +73,9 @@ class ToldConnection:
     async def deliver(self, sequence: int, number: int, pending: int = 0) -> None:
         reply = f"$JS.ACK.s.c.1.{sequence}.{number}.1700000000000000000.{pending}"
         await self._deliver(Msg(Client(), "s.x", reply, b"", None))
+
+    async def delete(self) -> None:
+        await self._delete(Msg(Client(), "deleted", "", b"", None))
 
     async def control(self, reply: str = "", **headers: str) -> None:
         told = {"Status": "100"} | {key.replace("_", "-"): text for key, text in headers.items()}
@@ -182,3 +193,41 @@ async def test_a_stream_that_ends_earlier_than_before_is_another_one(
 )
 def test_a_start_is_told_in_the_servers_words(start: Start, expected: dict[str, object]) -> None:
     assert start.consumer() == expected
+
+
+async def test_a_stream_that_was_made_anew_is_another_one_though_its_numbers_would_fit(
+    connection: ToldConnection, feed: Feed
+) -> None:
+    connection.last = 7
+    await take(feed)
+    connection.last, connection.created = 9, "now"
+    await connection.delete()  # heard at once, not at the next missed heartbeat
+    with pytest.raises(Replaced, match="made anew at now"):
+        await take(feed)
+
+
+async def test_while_a_backup_is_restored_a_feed_waits_for_what_comes(
+    connection: ToldConnection, feed: Feed
+) -> None:
+    connection.last = 7
+    await take(feed)
+    connection.created, connection.restoring = "now", True
+    await connection.delete()
+    waiting = asyncio.create_task(take(feed))
+    await asyncio.sleep(0)
+    made = len(connection.made)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await asyncio.shield(waiting)
+    assert len(connection.made) == made
+    connection.restoring = False
+    with pytest.raises(Replaced):
+        await waiting
+
+
+async def test_a_feed_of_one_generation_does_not_begin_with_another(
+    connection: ToldConnection,
+) -> None:
+    feed = Feed(connection, "s", start=Start.all(), generation="before")  # type: ignore[arg-type]
+    with pytest.raises(Replaced):
+        await take(feed)
