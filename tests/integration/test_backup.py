@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
+from random import randbytes
 
 import grpc
 import pytest
@@ -178,6 +179,19 @@ async def test_a_backup_is_one_moment_of_a_stream_while_it_is_written_to(nats: N
         numbers = sorted(int(text) for text, _ in (await read(node)).values())
         assert numbers == list(range(numbers[-1] - 49, numbers[-1] + 1))  # none is missing between
         assert 300 <= numbers[-1] < last
+
+
+async def test_streams_of_many_chunks_come_back_whole(nats: Nats) -> None:
+    texts = [randbytes(60_000) for _ in range(200)]  # more than the engine sends ahead
+    async with log_on(nats) as (_, log), node_on(nats) as node:
+        for at in range(0, len(texts), 50):
+            await log.append([Record(("t", "s"), text) for text in texts[at : at + 50]])
+        backup = await take(node)
+        assert sum(part.WhichOneof("part") == "chunk" for part in backup) > 40
+        await log.append(records("later"))
+        await put_back(node, asked(backup))
+    async with log_on(nats) as (_, log):
+        assert await events(log) == list(enumerate(texts, 1))
 
 
 async def test_a_restore_into_another_engine_brings_the_same(nats: Nats, tmp_path: Path) -> None:

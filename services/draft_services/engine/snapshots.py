@@ -31,6 +31,7 @@ _SILENCE = 15.0
 # The server reads a whole stream before it sends the first chunk, and writes it after the last one.
 _WHOLE = 300.0
 _ATTEMPTS = 5
+_WHOLLY_SENT = "204"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +91,11 @@ async def _chunks(
             raise Unavailable(f"{doing}: the engine went silent; begin again") from None
         if message is None:
             raise Unavailable(f"{doing}: the connection to the engine was lost; begin again")
-        if status := (message.headers or {}).get("Status"):
-            words = (message.headers or {}).get("Description", "")
-            raise Unavailable(f"{doing}: the engine gave up ({status} {words}); begin again")
         if not message.data:
+            status = (message.headers or {}).get("Status", _WHOLLY_SENT)
+            if status != _WHOLLY_SENT:
+                words = (message.headers or {}).get("Description", "")
+                raise Unavailable(f"{doing}: the engine gave up ({status} {words}); begin again")
             return
         yield message.data
         if message.reply:
