@@ -145,8 +145,8 @@ class Contest:
         if now >= self._not_before and (ours or self._patience(now) <= 0):
             return await self._try(self._revision if ours else 0)
         if self.holder is not None and not ours and now >= self._seat_due:
+            self._seat_due = now + _WAITER_BEAT  # first: to be cleaned up whatever becomes of it
             await self._sit_down()
-            self._seat_due = now + _WAITER_BEAT
         return None
 
     def _patience(self, now: float) -> float:
@@ -222,6 +222,7 @@ class Contest:
                     for event in response.events:
                         if event.kind == pb.WatchEvent.KIND_SYNCED:
                             self._synced.add(what)
+                            self._free_since = self._loop.time()  # if it is; since when, who knows
                             pause, said = _FIRST_PAUSE, ""
                         else:
                             heard(event)
@@ -239,7 +240,7 @@ class Contest:
         """The next stream begins with all that there is."""
         self._synced.discard(what)
         if what == _LOCK:
-            self.holder, self._free_since = None, self._loop.time()
+            self.holder = None
         else:
             self._queue.clear()
 

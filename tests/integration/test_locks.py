@@ -267,6 +267,17 @@ async def test_a_waiter_that_died_holds_nobody_up_for_long(
     assert 0.1 < (await waiter) - released < 1.5
 
 
+async def test_who_comes_when_it_is_free_lets_those_who_wait_go_first(
+    node: Node, ann: Locks
+) -> None:
+    queued = models.LockWaiter(holder="queued", attempt="queued")
+    await node.keys.Set(pb.SetRequest(key="deploy/queued", value=packed(queued)))
+    began = time.monotonic()
+    assert (await taken_at(ann, "deploy")) > began + 0.2
+    async with ann.hold("deploy", wait=0):
+        pass  # who does not wait does not wait for them either
+
+
 async def test_who_gives_up_leaves_nothing_behind(node: Node, ann: Locks, bob: Locks) -> None:
     async with ann.hold("deploy"):
         waiter = asyncio.create_task(taken_at(bob, "deploy"))
