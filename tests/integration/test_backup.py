@@ -11,10 +11,11 @@ from random import randbytes
 import grpc
 import pytest
 from draft_api.core.registry.backup.v1 import service_pb2 as pb
+from draft_api.core.registry.backup.v1.service_pb2_grpc import BackupServiceStub
 from draft_api.core.registry.key_value.v1 import service_pb2 as kv
 from draft_api.core.registry.service_discovery.v1 import service_pb2 as registry_pb
 from draft_services.blueprint.settings import Settings
-from draft_services.engine import restoring
+from draft_services.engine import restoring, streams
 from draft_services.engine.connection import Connection, connect
 from draft_services.engine.errors import NotFound, Replaced, Unavailable
 from draft_services.engine.feed import Start
@@ -22,6 +23,8 @@ from draft_services.engine.log import Log, Record
 
 from tests.support.blueprint import Node, blueprint_node, details, value
 from tests.support.nats import Nats, running_nats
+from tests.support.services import running_blueprint
+from tests.support.waiting import until_answered
 
 Parts = list[pb.CreateResponse]
 
@@ -194,6 +197,20 @@ async def test_streams_of_many_chunks_come_back_whole(nats: Nats) -> None:
         assert await events(log) == list(enumerate(texts, 1))
 
 
+async def test_a_block_of_small_messages_that_keeps_the_engine_busy_is_no_stalled_restore(
+    nats: Nats,
+) -> None:
+    # It takes one block out of a snapshot message by message, syncing the disk for each, and gives
+    # up when nothing else comes for five seconds.
+    texts = [b"%x" % number for number in range(12_000)]
+    async with log_on(nats) as (_, log), node_on(nats) as node:
+        for at in range(0, len(texts), 1000):
+            await log.append([Record(("t", "s"), text) for text in texts[at : at + 1000]])
+        await put_back(node, asked(await take(node)))
+    async with log_on(nats) as (_, log):
+        assert await events(log) == list(enumerate(texts, 1))
+
+
 async def test_a_restore_into_another_engine_brings_the_same(nats: Nats, tmp_path: Path) -> None:
     async with log_on(nats) as (_, log), node_on(nats) as node:
         for number in range(5):
@@ -278,6 +295,44 @@ async def test_what_is_cut_off_or_changed_on_the_way_is_never_put_in_place(nats:
         await put_back(node, requests)
     async with node_on(nats) as node:
         assert [text for text, _ in (await read(node)).values()] == ["1"]
+
+
+async def test_a_restore_whose_blueprint_dies_half_way_is_finished_by_running_it_again(
+    nats: Nats, tmp_path: Path
+) -> None:
+    async with log_on(nats) as (_, log), node_on(nats) as node:
+        await write(node, "a", "1")
+        await log.append(records("e1"))
+        before, requests = await read(node), asked(await take(node))
+    half = next(n for n, each in enumerate(requests) if each.stream.name == "ce") + 1
+    with running_blueprint(tmp_path, nats.url) as blueprint:
+        async with grpc.aio.insecure_channel(blueprint.address) as channel:
+
+            async def stuck() -> AsyncIterator[pb.RestoreRequest]:
+                for request in requests[:half]:
+                    yield request
+                await asyncio.Event().wait()
+
+            call = BackupServiceStub(channel).Restore(stuck())
+            connection = await connect(nats.url, name="test")
+
+            async def taken_away() -> bool:  # the keys are back already, the events are not
+                return await streams.names(connection) == [
+                    *("KV_keys", "KV_processes", "KV_signing", "leases", "restoring")
+                ]
+
+            await until_answered(taken_away)
+            blueprint.kill()
+            with pytest.raises(grpc.aio.AioRpcError):
+                await call
+            await connection.close()
+        # It waits until the sign has run out: then nobody goes on with that restore.
+        await asyncio.to_thread(blueprint.start)
+        async with grpc.aio.insecure_channel(blueprint.address) as channel:
+            await BackupServiceStub(channel).Restore(iter(requests))
+    async with log_on(nats) as (_, log), node_on(nats) as node:
+        assert await read(node) == before
+        assert await events(log) == [(1, b"e1")]
 
 
 async def test_while_a_restore_is_under_way_nothing_is_made_anew_and_no_other_one_begins(

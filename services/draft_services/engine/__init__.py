@@ -11,6 +11,7 @@
 - ``reader``      what a stream keeps, pulled chunk by chunk by whoever reads slowly or far back
 - ``leases``      signs of life in a memory stream
 - ``snapshots`` whole streams out of the engine and back: backups
+- ``upload``    the way of such a stream into the engine
 - ``restoring`` the sign that a backup is being restored, for which readers wait
 - ``cluster``     the engine's nodes and figures
 

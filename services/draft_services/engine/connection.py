@@ -33,12 +33,14 @@ _MOST_COPIES = 5
 class Connection:
     """A connection that reconnects by itself once it was opened.
 
-    `url` may list several servers, separated by commas; `name` is what they show of us.
+    `url` may list several servers, separated by commas; `name` is what they show of us. One that
+    does not answer for some `ping` seconds, two times, is left for another.
     """
 
-    def __init__(self, url: str, *, name: str) -> None:
+    def __init__(self, url: str, *, name: str, ping: int = _PING_INTERVAL) -> None:
         self.url = url
         self.name = name
+        self._ping = ping
         self._client = Client()
         self._on_reconnect: list[Callable[[], None]] = []
         self._answers = f"{self._client.new_inbox()}."
@@ -209,7 +211,7 @@ class Connection:
             connect_timeout=2,
             reconnect_time_wait=_RECONNECT_WAIT,  # type: ignore[arg-type]  # seconds, a float too
             max_reconnect_attempts=-1,
-            ping_interval=_PING_INTERVAL,
+            ping_interval=self._ping,
             max_outstanding_pings=2,
             pending_size=0,  # no buffering while disconnected
             error_cb=failed,
@@ -219,9 +221,11 @@ class Connection:
         await self._client.subscribe(f"{self._answers}*", cb=self._answered)
 
 
-async def connect(url: str, *, name: str, within: float = CONNECT_TIMEOUT) -> Connection:
+async def connect(
+    url: str, *, name: str, within: float = CONNECT_TIMEOUT, ping: int = _PING_INTERVAL
+) -> Connection:
     """An open connection; raises as `Connection.open` does."""
-    connection = Connection(url, name=name)
+    connection = Connection(url, name=name, ping=ping)
     await connection.open(within)
     return connection
 

@@ -24,6 +24,7 @@ from draft_services.engine.errors import (
     Unavailable,
     translated,
 )
+from draft_services.engine.upload import uploading
 
 _CHUNK = 256 * 1024
 _WINDOW = 4 * 1024 * 1024  # what the server sends ahead of our answers
@@ -105,7 +106,7 @@ async def _chunks(
 async def replace(connection: Connection, stored: Stored, content: AsyncIterator[bytes]) -> Stored:
     """Put a snapshot in the place of the stream of that name. It is there once this returns.
 
-    What raises in `content` ends it: then the stream is gone, and neither is the new one there.
+    What raises in `content` ends it: then the stream is gone, or a part of the new one is there.
     """
     doing = f"restore {stored.name}"
     config = {**stored.config, "num_replicas": connection.copies}
@@ -114,11 +115,10 @@ async def replace(connection: Connection, stored: Stored, content: AsyncIterator
         # What the cluster of today decides: the room for it, and how many copies there are.
         config |= {each: there[each] for each in ("num_replicas", "max_bytes")}
     begun = await _begin(connection, stored, config)
-    async for chunk in content:
-        answer = await connection.request(begun["deliver_subject"], chunk, doing=doing)
-        if answer.data:
-            raise EngineError(f"{doing}: {answer.data.decode(errors='replace')}")
-    answer = await connection.request(begun["deliver_subject"], b"", doing=doing, within=_WHOLE)
+    async with uploading(connection.url, begun["deliver_subject"], doing=doing) as upload:
+        async for chunk in content:
+            await upload.send(chunk)
+        answer = await upload.finish()
     return Stored.of(parsed(answer.data, doing))
 
 

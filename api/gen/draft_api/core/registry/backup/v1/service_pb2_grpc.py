@@ -89,7 +89,7 @@ class BackupServiceServicer:
     def Restore(self, request_iterator, context):
         """Replaces the streams that are sent by their content. Registered processes are forgotten and
         register anew. Afterwards every core service begins anew with what was restored, this one too.
-        When it is cut off, streams may be missing or empty: call it again with the same content.
+        When it is cut off, streams may be missing or in part: call it again with the same content.
         INVALID_ARGUMENT: what was sent is not whole.
         ABORTED: another restore is under way.
         """

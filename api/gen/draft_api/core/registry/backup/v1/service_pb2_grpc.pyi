@@ -49,7 +49,7 @@ class BackupServiceStub:
     Restore: _grpc.StreamUnaryMultiCallable[_service_pb2.RestoreRequest, _service_pb2.RestoreResponse]
     """Replaces the streams that are sent by their content. Registered processes are forgotten and
     register anew. Afterwards every core service begins anew with what was restored, this one too.
-    When it is cut off, streams may be missing or empty: call it again with the same content.
+    When it is cut off, streams may be missing or in part: call it again with the same content.
     INVALID_ARGUMENT: what was sent is not whole.
     ABORTED: another restore is under way.
     """
@@ -75,7 +75,7 @@ class BackupServiceAsyncStub(BackupServiceStub):
     Restore: _aio.StreamUnaryMultiCallable[_service_pb2.RestoreRequest, _service_pb2.RestoreResponse]  # type: ignore[assignment]
     """Replaces the streams that are sent by their content. Registered processes are forgotten and
     register anew. Afterwards every core service begins anew with what was restored, this one too.
-    When it is cut off, streams may be missing or empty: call it again with the same content.
+    When it is cut off, streams may be missing or in part: call it again with the same content.
     INVALID_ARGUMENT: what was sent is not whole.
     ABORTED: another restore is under way.
     """
@@ -116,7 +116,7 @@ class BackupServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_service_pb2.RestoreResponse, _abc.Awaitable[_service_pb2.RestoreResponse]]:
         """Replaces the streams that are sent by their content. Registered processes are forgotten and
         register anew. Afterwards every core service begins anew with what was restored, this one too.
-        When it is cut off, streams may be missing or empty: call it again with the same content.
+        When it is cut off, streams may be missing or in part: call it again with the same content.
         INVALID_ARGUMENT: what was sent is not whole.
         ABORTED: another restore is under way.
         """
