@@ -44,6 +44,8 @@ class KeyCursor:
     def __init__(self, from_revision: int = 0) -> None:
         self.revision = from_revision
         """Resume from here; 0 until the current entries have all come."""
+        self.generation = ""
+        """Which store the revisions are of, as far as it was told."""
         self._known: dict[tuple[str, str], Change] = {}
         self._current: set[tuple[str, str]] = set()
         self._read = self._synced = False
@@ -64,6 +66,10 @@ class KeyCursor:
     def read(self, response: WatchResponse) -> Iterator[Change]:
         """The changes that were not seen before."""
         self._read = True
+        if self.generation and response.generation != self.generation:
+            # A backup was restored: no revision tells anymore what is known.
+            self._known = {key: each._replace(revision=0) for key, each in self._known.items()}
+        self.generation = response.generation
         for event in response.events:
             if event.kind == event.KIND_SYNCED:
                 yield from self._sync(event.revision or response.revision, event.value)

@@ -275,6 +275,30 @@ async def test_until_a_node_has_begun_anew_it_answers_nothing_that_was_replaced(
             await ended(each)
 
 
+async def test_a_watch_cannot_be_resumed_across_a_restore_though_its_revision_would_fit(
+    nats: Nats,
+) -> None:
+    async def first(node: Node, **asked: object) -> kv.WatchResponse:
+        request = kv.WatchRequest(value=value(), **asked)  # type: ignore[arg-type]
+        async for told in node.keys.Watch(request):
+            return told
+        raise AssertionError("a watch ended")
+
+    async with node_on(nats) as node:
+        revision = await write(node, "a", "1")
+        before = (await first(node)).generation
+        await put_back(node, asked(await take(node)))
+    async with node_on(nats) as node:
+        await write(node, "a", "2")
+        with pytest.raises(grpc.aio.AioRpcError, match="another generation") as refused:
+            await first(node, from_revision=revision, generation=before)
+        assert refused.value.code() is grpc.StatusCode.OUT_OF_RANGE
+        now = (await first(node)).generation
+        assert now != before
+        assert await first(node, from_revision=revision, generation=now)
+        assert await first(node, from_revision=revision)  # whoever does not say, as ever
+
+
 async def test_what_is_cut_off_or_changed_on_the_way_is_never_put_in_place(nats: Nats) -> None:
     async with node_on(nats) as node:
         await write(node, "a", "1")

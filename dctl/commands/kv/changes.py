@@ -138,7 +138,12 @@ def _changes(
     value = None if type_ == "any" else empty(type_)
     for response in blueprint.follow(
         lambda left: stub.Watch(
-            pb.WatchRequest(value=value, prefix=prefix, from_revision=cursor.revision),
+            pb.WatchRequest(
+                value=value,
+                prefix=prefix,
+                from_revision=cursor.revision,
+                generation=cursor.generation,
+            ),
             timeout=left,
         ),
         seconds=seconds,

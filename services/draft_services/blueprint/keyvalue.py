@@ -133,13 +133,25 @@ class KeyValue:
             count += 1
         return Past(kept[:count], count == len(kept))
 
-    async def watch(self, kind: str, prefix: str, after: int) -> AsyncIterator[Chunk]:
+    @property
+    def generation(self) -> str:
+        """Which store the revisions are of."""
+        return self._store.generation
+
+    async def watch(
+        self, kind: str, prefix: str, after: int, generation: str = ""
+    ) -> AsyncIterator[Chunk]:
         """Changes of a type (empty: of every type) after a revision, for ever.
 
         0: the current entries first, then one chunk that is `synced`. `OutOfRange` when the changes
-        after that revision are not all known.
+        after that revision are not all known, or it is of another `generation`.
         """
         await self._view.current()
+        if after and generation and generation != self.generation:
+            raise OutOfRange(
+                f"from_revision: {after} is of another generation (a backup was restored since); "
+                "watch again from 0"
+            )
         reached = told = after
         try:
             if after:

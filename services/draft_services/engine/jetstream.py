@@ -80,6 +80,11 @@ class JetStreamStore:
                     break
         return list(found.values())
 
+    @property
+    def generation(self) -> str:
+        """See `Store.generation`."""
+        return self._generation or ""
+
     async def revision(self) -> int:
         """See `Store.revision`. `Replaced` when the stream is not the one that was opened: what was
         read from that one is no longer true, whatever the revision."""

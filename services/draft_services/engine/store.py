@@ -99,6 +99,11 @@ class Store(Protocol):
         """Every entry as of now, oldest write first."""
         ...
 
+    @property
+    def generation(self) -> str:
+        """Which store the revisions are of; restoring a backup begins another one."""
+        ...
+
     async def revision(self) -> int:
         """The revision of the last change as of now."""
         ...

@@ -12,12 +12,15 @@ PUT, DELETE, SYNCED = (
 )
 
 
-def read(cursor: KeyCursor, *events: tuple[int, str, int]) -> list[tuple[str, str, int]]:
+def read(
+    cursor: KeyCursor, *events: tuple[int, str, int], generation: str = ""
+) -> list[tuple[str, str, int]]:
     response = pb.WatchResponse(
         events=[
             pb.WatchEvent(kind=kind, key=key, revision=revision, value=Any(type_url="t/x"))
             for kind, key, revision in events
-        ]
+        ],
+        generation=generation,
     )
     return [(c.kind, c.key, c.revision) for c in cursor.read(response)]
 
@@ -61,3 +64,15 @@ def test_a_revision_that_somebody_asked_for_is_not_silently_replaced() -> None:
     cursor.opened({})
     assert not cursor.too_old()
     assert cursor.revision == 5
+
+
+def test_after_a_restore_everything_is_told_anew_whatever_its_revision() -> None:
+    cursor = KeyCursor()
+    cursor.opened({})
+    read(cursor, (PUT, "a", 7), (PUT, "b", 8), (SYNCED, "", 8), generation="one")
+    assert (cursor.revision, cursor.generation) == (8, "one")
+    assert cursor.too_old()  # Blueprint refuses to go on in another generation
+    cursor.opened({})
+    told = read(cursor, (PUT, "a", 3), (SYNCED, "", 3), generation="two")
+    assert told == [("put", "a", 3), ("delete", "b", 3)]
+    assert (cursor.revision, cursor.generation) == (3, "two")

@@ -78,9 +78,9 @@ class KeyValueRpc(KeyValueServiceServicer):
     ) -> AsyncIterator[pb.WatchResponse]:
         async with answering(context):
             async for chunk in self._keys.watch(
-                request.value.type_url, request.prefix, request.from_revision
+                request.value.type_url, request.prefix, request.from_revision, request.generation
             ):
-                yield _watched(chunk)
+                yield _watched(chunk, self._keys.generation)
 
     async def Batch(self, request: pb.BatchRequest, context: Context) -> pb.BatchResponse:
         async with answering(context):
@@ -186,12 +186,12 @@ def _sendable(answer: Answer) -> Answer:
     return answer
 
 
-def _watched(chunk: Chunk) -> pb.WatchResponse:
+def _watched(chunk: Chunk, generation: str) -> pb.WatchResponse:
     events = [_event(change) for change in chunk.changes]
     if chunk.synced:
         kind = pb.WatchEvent.Kind.KIND_SYNCED
         events.append(pb.WatchEvent(kind=kind, revision=chunk.revision))
-    return pb.WatchResponse(events=events, revision=chunk.revision)
+    return pb.WatchResponse(events=events, revision=chunk.revision, generation=generation)
 
 
 def _event(change: Change) -> pb.WatchEvent:

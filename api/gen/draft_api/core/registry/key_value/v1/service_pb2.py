@@ -28,7 +28,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n2draft_api/core/registry/key_value/v1/service.proto\x12\x1a\x63ore.registry.key_value.v1\x1a?draft_api/core/registry/key_value/v1/data_definition_lang.proto\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9c\x01\n\nSetRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\x04H\x00\x88\x01\x01\x12&\n\x03ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x14\n\x12_expected_revision\",\n\x0bSetResponse\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\">\n\nGetRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\"D\n\x0bGetResponse\x12#\n\x05value\x18\x01 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x10\n\x08revision\x18\x02 \x01(\x04\"w\n\rDeleteRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\x04H\x00\x88\x01\x01\x42\x14\n\x12_expected_revision\"/\n\x0e\x44\x65leteResponse\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\"i\n\x0bListRequest\x12#\n\x05value\x18\x01 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x0e\n\x06prefix\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"\xc4\x01\n\x0cListResponse\x12\x44\n\x06values\x18\x02 \x03(\x0b\x32\x34.core.registry.key_value.v1.ListResponse.ValuesEntry\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x04\x1a\x43\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any:\x02\x38\x01\"Z\n\x0cWatchRequest\x12#\n\x05value\x18\x01 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x0e\n\x06prefix\x18\x02 \x01(\t\x12\x15\n\rfrom_revision\x18\x03 \x01(\x04\"Y\n\rWatchResponse\x12\x36\n\x06\x65vents\x18\x01 \x03(\x0b\x32&.core.registry.key_value.v1.WatchEvent\x12\x10\n\x08revision\x18\x02 \x01(\x04\"\xd9\x01\n\nWatchEvent\x12\x39\n\x04kind\x18\x01 \x01(\x0e\x32+.core.registry.key_value.v1.WatchEvent.Kind\x12\x0b\n\x03key\x18\x02 \x01(\t\x12#\n\x05value\x18\x03 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x10\n\x08revision\x18\x04 \x01(\x04\"L\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0c\n\x08KIND_PUT\x10\x01\x12\x0f\n\x0bKIND_DELETE\x10\x02\x12\x0f\n\x0bKIND_SYNCED\x10\x03\"N\n\x0c\x42\x61tchRequest\x12>\n\noperations\x18\x01 \x03(\x0b\x32*.core.registry.key_value.v1.BatchOperation\"\xc8\x01\n\x0e\x42\x61tchOperation\x12\x35\n\x03set\x18\x01 \x01(\x0b\x32&.core.registry.key_value.v1.SetRequestH\x00\x12;\n\x06\x64\x65lete\x18\x02 \x01(\x0b\x32).core.registry.key_value.v1.DeleteRequestH\x00\x12\x35\n\x03get\x18\x03 \x01(\x0b\x32&.core.registry.key_value.v1.GetRequestH\x00\x42\x0b\n\toperation\"I\n\rBatchResponse\x12\x38\n\x07results\x18\x01 \x03(\x0b\x32\'.core.registry.key_value.v1.BatchResult\"\xfe\x01\n\x0b\x42\x61tchResult\x12\x36\n\x03set\x18\x01 \x01(\x0b\x32\'.core.registry.key_value.v1.SetResponseH\x00\x12<\n\x06\x64\x65lete\x18\x02 \x01(\x0b\x32*.core.registry.key_value.v1.DeleteResponseH\x00\x12\x36\n\x03get\x18\x03 \x01(\x0b\x32\'.core.registry.key_value.v1.GetResponseH\x00\x12\x37\n\x05\x65rror\x18\x04 \x01(\x0b\x32&.core.registry.key_value.v1.BatchErrorH\x00\x42\x08\n\x06result\"+\n\nBatchError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\"H\n\x0cQueryRequest\x12\x38\n\tstatement\x18\x01 \x01(\x0b\x32%.core.registry.key_value.v1.Statement\"\xad\x01\n\rQueryResponse\x12\x45\n\x06values\x18\x01 \x03(\x0b\x32\x35.core.registry.key_value.v1.QueryResponse.ValuesEntry\x12\x10\n\x08revision\x18\x02 \x01(\x04\x1a\x43\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any:\x02\x38\x01\"Q\n\x0eHistoryRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\x12\r\n\x05limit\x18\x03 \x01(\r\"Z\n\x0fHistoryResponse\x12\x35\n\x08versions\x18\x01 \x03(\x0b\x32#.core.registry.key_value.v1.Version\x12\x10\n\x08\x63omplete\x18\x02 \x01(\x08\"\xa5\x01\n\x07Version\x12\x39\n\x04kind\x18\x01 \x01(\x0e\x32+.core.registry.key_value.v1.WatchEvent.Kind\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xfd\x05\n\x0fKeyValueService\x12V\n\x03Set\x12&.core.registry.key_value.v1.SetRequest\x1a\'.core.registry.key_value.v1.SetResponse\x12V\n\x03Get\x12&.core.registry.key_value.v1.GetRequest\x1a\'.core.registry.key_value.v1.GetResponse\x12_\n\x06\x44\x65lete\x12).core.registry.key_value.v1.DeleteRequest\x1a*.core.registry.key_value.v1.DeleteResponse\x12Y\n\x04List\x12\'.core.registry.key_value.v1.ListRequest\x1a(.core.registry.key_value.v1.ListResponse\x12^\n\x05Watch\x12(.core.registry.key_value.v1.WatchRequest\x1a).core.registry.key_value.v1.WatchResponse0\x01\x12\\\n\x05\x42\x61tch\x12(.core.registry.key_value.v1.BatchRequest\x1a).core.registry.key_value.v1.BatchResponse\x12\\\n\x05Query\x12(.core.registry.key_value.v1.QueryRequest\x1a).core.registry.key_value.v1.QueryResponse\x12\x62\n\x07History\x12*.core.registry.key_value.v1.HistoryRequest\x1a+.core.registry.key_value.v1.HistoryResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n2draft_api/core/registry/key_value/v1/service.proto\x12\x1a\x63ore.registry.key_value.v1\x1a?draft_api/core/registry/key_value/v1/data_definition_lang.proto\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9c\x01\n\nSetRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\x04H\x00\x88\x01\x01\x12&\n\x03ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x14\n\x12_expected_revision\",\n\x0bSetResponse\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\">\n\nGetRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\"D\n\x0bGetResponse\x12#\n\x05value\x18\x01 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x10\n\x08revision\x18\x02 \x01(\x04\"w\n\rDeleteRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\x04H\x00\x88\x01\x01\x42\x14\n\x12_expected_revision\"/\n\x0e\x44\x65leteResponse\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\"i\n\x0bListRequest\x12#\n\x05value\x18\x01 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x0e\n\x06prefix\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"\xc4\x01\n\x0cListResponse\x12\x44\n\x06values\x18\x02 \x03(\x0b\x32\x34.core.registry.key_value.v1.ListResponse.ValuesEntry\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x04\x1a\x43\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any:\x02\x38\x01\"n\n\x0cWatchRequest\x12#\n\x05value\x18\x01 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x0e\n\x06prefix\x18\x02 \x01(\t\x12\x15\n\rfrom_revision\x18\x03 \x01(\x04\x12\x12\n\ngeneration\x18\x04 \x01(\t\"m\n\rWatchResponse\x12\x36\n\x06\x65vents\x18\x01 \x03(\x0b\x32&.core.registry.key_value.v1.WatchEvent\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x12\n\ngeneration\x18\x03 \x01(\t\"\xd9\x01\n\nWatchEvent\x12\x39\n\x04kind\x18\x01 \x01(\x0e\x32+.core.registry.key_value.v1.WatchEvent.Kind\x12\x0b\n\x03key\x18\x02 \x01(\t\x12#\n\x05value\x18\x03 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x10\n\x08revision\x18\x04 \x01(\x04\"L\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0c\n\x08KIND_PUT\x10\x01\x12\x0f\n\x0bKIND_DELETE\x10\x02\x12\x0f\n\x0bKIND_SYNCED\x10\x03\"N\n\x0c\x42\x61tchRequest\x12>\n\noperations\x18\x01 \x03(\x0b\x32*.core.registry.key_value.v1.BatchOperation\"\xc8\x01\n\x0e\x42\x61tchOperation\x12\x35\n\x03set\x18\x01 \x01(\x0b\x32&.core.registry.key_value.v1.SetRequestH\x00\x12;\n\x06\x64\x65lete\x18\x02 \x01(\x0b\x32).core.registry.key_value.v1.DeleteRequestH\x00\x12\x35\n\x03get\x18\x03 \x01(\x0b\x32&.core.registry.key_value.v1.GetRequestH\x00\x42\x0b\n\toperation\"I\n\rBatchResponse\x12\x38\n\x07results\x18\x01 \x03(\x0b\x32\'.core.registry.key_value.v1.BatchResult\"\xfe\x01\n\x0b\x42\x61tchResult\x12\x36\n\x03set\x18\x01 \x01(\x0b\x32\'.core.registry.key_value.v1.SetResponseH\x00\x12<\n\x06\x64\x65lete\x18\x02 \x01(\x0b\x32*.core.registry.key_value.v1.DeleteResponseH\x00\x12\x36\n\x03get\x18\x03 \x01(\x0b\x32\'.core.registry.key_value.v1.GetResponseH\x00\x12\x37\n\x05\x65rror\x18\x04 \x01(\x0b\x32&.core.registry.key_value.v1.BatchErrorH\x00\x42\x08\n\x06result\"+\n\nBatchError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\"H\n\x0cQueryRequest\x12\x38\n\tstatement\x18\x01 \x01(\x0b\x32%.core.registry.key_value.v1.Statement\"\xad\x01\n\rQueryResponse\x12\x45\n\x06values\x18\x01 \x03(\x0b\x32\x35.core.registry.key_value.v1.QueryResponse.ValuesEntry\x12\x10\n\x08revision\x18\x02 \x01(\x04\x1a\x43\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any:\x02\x38\x01\"Q\n\x0eHistoryRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\x12\r\n\x05limit\x18\x03 \x01(\r\"Z\n\x0fHistoryResponse\x12\x35\n\x08versions\x18\x01 \x03(\x0b\x32#.core.registry.key_value.v1.Version\x12\x10\n\x08\x63omplete\x18\x02 \x01(\x08\"\xa5\x01\n\x07Version\x12\x39\n\x04kind\x18\x01 \x01(\x0e\x32+.core.registry.key_value.v1.WatchEvent.Kind\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xfd\x05\n\x0fKeyValueService\x12V\n\x03Set\x12&.core.registry.key_value.v1.SetRequest\x1a\'.core.registry.key_value.v1.SetResponse\x12V\n\x03Get\x12&.core.registry.key_value.v1.GetRequest\x1a\'.core.registry.key_value.v1.GetResponse\x12_\n\x06\x44\x65lete\x12).core.registry.key_value.v1.DeleteRequest\x1a*.core.registry.key_value.v1.DeleteResponse\x12Y\n\x04List\x12\'.core.registry.key_value.v1.ListRequest\x1a(.core.registry.key_value.v1.ListResponse\x12^\n\x05Watch\x12(.core.registry.key_value.v1.WatchRequest\x1a).core.registry.key_value.v1.WatchResponse0\x01\x12\\\n\x05\x42\x61tch\x12(.core.registry.key_value.v1.BatchRequest\x1a).core.registry.key_value.v1.BatchResponse\x12\\\n\x05Query\x12(.core.registry.key_value.v1.QueryRequest\x1a).core.registry.key_value.v1.QueryResponse\x12\x62\n\x07History\x12*.core.registry.key_value.v1.HistoryRequest\x1a+.core.registry.key_value.v1.HistoryResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -58,35 +58,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTRESPONSE_VALUESENTRY']._serialized_start=985
   _globals['_LISTRESPONSE_VALUESENTRY']._serialized_end=1052
   _globals['_WATCHREQUEST']._serialized_start=1054
-  _globals['_WATCHREQUEST']._serialized_end=1144
-  _globals['_WATCHRESPONSE']._serialized_start=1146
-  _globals['_WATCHRESPONSE']._serialized_end=1235
-  _globals['_WATCHEVENT']._serialized_start=1238
-  _globals['_WATCHEVENT']._serialized_end=1455
-  _globals['_WATCHEVENT_KIND']._serialized_start=1379
-  _globals['_WATCHEVENT_KIND']._serialized_end=1455
-  _globals['_BATCHREQUEST']._serialized_start=1457
-  _globals['_BATCHREQUEST']._serialized_end=1535
-  _globals['_BATCHOPERATION']._serialized_start=1538
-  _globals['_BATCHOPERATION']._serialized_end=1738
-  _globals['_BATCHRESPONSE']._serialized_start=1740
-  _globals['_BATCHRESPONSE']._serialized_end=1813
-  _globals['_BATCHRESULT']._serialized_start=1816
-  _globals['_BATCHRESULT']._serialized_end=2070
-  _globals['_BATCHERROR']._serialized_start=2072
-  _globals['_BATCHERROR']._serialized_end=2115
-  _globals['_QUERYREQUEST']._serialized_start=2117
-  _globals['_QUERYREQUEST']._serialized_end=2189
-  _globals['_QUERYRESPONSE']._serialized_start=2192
-  _globals['_QUERYRESPONSE']._serialized_end=2365
+  _globals['_WATCHREQUEST']._serialized_end=1164
+  _globals['_WATCHRESPONSE']._serialized_start=1166
+  _globals['_WATCHRESPONSE']._serialized_end=1275
+  _globals['_WATCHEVENT']._serialized_start=1278
+  _globals['_WATCHEVENT']._serialized_end=1495
+  _globals['_WATCHEVENT_KIND']._serialized_start=1419
+  _globals['_WATCHEVENT_KIND']._serialized_end=1495
+  _globals['_BATCHREQUEST']._serialized_start=1497
+  _globals['_BATCHREQUEST']._serialized_end=1575
+  _globals['_BATCHOPERATION']._serialized_start=1578
+  _globals['_BATCHOPERATION']._serialized_end=1778
+  _globals['_BATCHRESPONSE']._serialized_start=1780
+  _globals['_BATCHRESPONSE']._serialized_end=1853
+  _globals['_BATCHRESULT']._serialized_start=1856
+  _globals['_BATCHRESULT']._serialized_end=2110
+  _globals['_BATCHERROR']._serialized_start=2112
+  _globals['_BATCHERROR']._serialized_end=2155
+  _globals['_QUERYREQUEST']._serialized_start=2157
+  _globals['_QUERYREQUEST']._serialized_end=2229
+  _globals['_QUERYRESPONSE']._serialized_start=2232
+  _globals['_QUERYRESPONSE']._serialized_end=2405
   _globals['_QUERYRESPONSE_VALUESENTRY']._serialized_start=985
   _globals['_QUERYRESPONSE_VALUESENTRY']._serialized_end=1052
-  _globals['_HISTORYREQUEST']._serialized_start=2367
-  _globals['_HISTORYREQUEST']._serialized_end=2448
-  _globals['_HISTORYRESPONSE']._serialized_start=2450
-  _globals['_HISTORYRESPONSE']._serialized_end=2540
-  _globals['_VERSION']._serialized_start=2543
-  _globals['_VERSION']._serialized_end=2708
-  _globals['_KEYVALUESERVICE']._serialized_start=2711
-  _globals['_KEYVALUESERVICE']._serialized_end=3476
+  _globals['_HISTORYREQUEST']._serialized_start=2407
+  _globals['_HISTORYREQUEST']._serialized_end=2488
+  _globals['_HISTORYRESPONSE']._serialized_start=2490
+  _globals['_HISTORYRESPONSE']._serialized_end=2580
+  _globals['_VERSION']._serialized_start=2583
+  _globals['_VERSION']._serialized_end=2748
+  _globals['_KEYVALUESERVICE']._serialized_start=2751
+  _globals['_KEYVALUESERVICE']._serialized_end=3516
 # @@protoc_insertion_point(module_scope)

@@ -305,12 +305,15 @@ class WatchRequest(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     PREFIX_FIELD_NUMBER: _builtins.int
     FROM_REVISION_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
     prefix: _builtins.str
     """Only keys that begin with this. Empty means every key."""
     from_revision: _builtins.int
     """Send the changes after this revision. 0 sends the current entries first, then KIND_SYNCED, then
     the changes.
     """
+    generation: _builtins.str
+    """The generation that `from_revision` is of, as the watch before told it. Empty means any."""
     @_builtins.property
     def value(self) -> _any_pb2.Any:
         """Names the value type. Unset follows every type."""
@@ -321,10 +324,11 @@ class WatchRequest(_message.Message):
         value: _any_pb2.Any | None = ...,
         prefix: _builtins.str = ...,
         from_revision: _builtins.int = ...,
+        generation: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_revision", b"from_revision", "prefix", b"prefix", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_revision", b"from_revision", "generation", b"generation", "prefix", b"prefix", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -338,8 +342,13 @@ class WatchResponse(_message.Message):
 
     EVENTS_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """The revision up to which this watcher has seen everything: resume from it."""
+    generation: _builtins.str
+    """Which store the revisions are of. A backup that is restored begins another one, in which the
+    same revision may be another change.
+    """
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchEvent]:
         """The changes. Never empty, except as a sign of life."""
@@ -349,10 +358,11 @@ class WatchResponse(_message.Message):
         *,
         events: _abc.Iterable[Global___WatchEvent] | None = ...,
         revision: _builtins.int = ...,
+        generation: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "generation", b"generation", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

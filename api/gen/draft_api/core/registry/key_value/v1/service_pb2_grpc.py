@@ -136,7 +136,8 @@ class KeyValueServiceServicer:
 
     def Watch(self, request, context):
         """Streams changes: every one once and in order.
-        OUT_OF_RANGE: `from_revision` is older than what is kept; start again from 0.
+        OUT_OF_RANGE: `from_revision` is older than what is kept, or of another generation; start again
+        from 0.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

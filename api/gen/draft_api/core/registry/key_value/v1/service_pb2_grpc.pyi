@@ -63,7 +63,8 @@ class KeyValueServiceStub:
     """
     Watch: _grpc.UnaryStreamMultiCallable[_service_pb2.WatchRequest, _service_pb2.WatchResponse]
     """Streams changes: every one once and in order.
-    OUT_OF_RANGE: `from_revision` is older than what is kept; start again from 0.
+    OUT_OF_RANGE: `from_revision` is older than what is kept, or of another generation; start again
+    from 0.
     """
     Batch: _grpc.UnaryUnaryMultiCallable[_service_pb2.BatchRequest, _service_pb2.BatchResponse]
     """Carries out several operations in one round trip. Those of one key are done in their order, the
@@ -114,7 +115,8 @@ class KeyValueServiceAsyncStub(KeyValueServiceStub):
     """
     Watch: _aio.UnaryStreamMultiCallable[_service_pb2.WatchRequest, _service_pb2.WatchResponse]  # type: ignore[assignment]
     """Streams changes: every one once and in order.
-    OUT_OF_RANGE: `from_revision` is older than what is kept; start again from 0.
+    OUT_OF_RANGE: `from_revision` is older than what is kept, or of another generation; start again
+    from 0.
     """
     Batch: _aio.UnaryUnaryMultiCallable[_service_pb2.BatchRequest, _service_pb2.BatchResponse]  # type: ignore[assignment]
     """Carries out several operations in one round trip. Those of one key are done in their order, the
@@ -192,7 +194,8 @@ class KeyValueServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_service_pb2.WatchResponse], _abc.AsyncIterator[_service_pb2.WatchResponse]]:
         """Streams changes: every one once and in order.
-        OUT_OF_RANGE: `from_revision` is older than what is kept; start again from 0.
+        OUT_OF_RANGE: `from_revision` is older than what is kept, or of another generation; start again
+        from 0.
         """
 
     @_abc_1.abstractmethod
