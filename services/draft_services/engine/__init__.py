@@ -7,6 +7,8 @@
 - ``feed``        every message of a stream once and in order, over gaps and reconnects
 - ``store``       the ``Store`` protocol: what Blueprint needs of an engine
 - ``jetstream``   its JetStream implementation
+- ``batches``     several messages at once, all or none
+- ``commit``      writes that come together go together
 - ``log``         append with deduplication, and read from a sequence or a time: Catalyst's events
 - ``reader``      what a stream keeps, pulled chunk by chunk by whoever reads slowly or far back
 - ``leases``      signs of life in a memory stream

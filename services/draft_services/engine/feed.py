@@ -163,7 +163,7 @@ class Feed:
         while True:
             if self._reopen:
                 pending = await self._open_patiently()
-                if not pending:
+                if not pending and await self._has_all(self._revision):
                     return self._batch([], caught_up=True)
             elif batch := await self._drain():
                 return batch
@@ -222,7 +222,30 @@ class Feed:
             messages.append(message)
         if not messages:
             return None
-        return self._batch(messages, caught_up=pending == 0)
+        caught_up = pending == 0 and await self._has_all(messages[-1].sequence)
+        return self._batch(messages, caught_up=caught_up)
+
+    async def _has_all(self, reached: int) -> bool:
+        """Whether nothing is left up to the stream's end, as it was when the consumer was made.
+
+        A consumer may be on a node that is behind the stream's leader, and knows only what that
+        node has. The numbers after `reached` may as well be of messages that are gone: the leader
+        tells.
+        """
+        if not self._seen_any:
+            if self._start.policy in ("new", "by_start_time"):
+                return True
+            reached = max(reached, self._start.sequence)
+        if reached >= self._target:
+            return True
+        asked = {"seq": reached + 1, "next_by_subj": self._subject}
+        try:
+            found = await self._connection.api(f"STREAM.MSG.GET.{self._stream}", asked)
+        except NotFound:
+            return True
+        except Unavailable:
+            return False
+        return int(found["message"]["seq"]) > self._target
 
     async def _control(self, raw: Msg, headers: Mapping[str, str]) -> bool:
         """Answer flow control; False when a heartbeat shows that messages were lost."""

@@ -18,7 +18,14 @@ from draft_services.engine import streams, subjects
 from draft_services.engine.batches import Outgoing
 from draft_services.engine.commit import GroupCommit
 from draft_services.engine.connection import Connection
-from draft_services.engine.errors import NO_STREAM, Compacted, Conflict, NotFound, Replaced
+from draft_services.engine.errors import (
+    NO_STREAM,
+    Compacted,
+    Conflict,
+    NotFound,
+    Replaced,
+    Unavailable,
+)
 from draft_services.engine.feed import Batch, Feed, Message, Start
 from draft_services.engine.store import Change, Changes, Entry, Key, Version
 
@@ -91,6 +98,8 @@ class JetStreamStore:
         info = await self._connection.api(f"STREAM.INFO.{self._stream}")
         if self._generation not in (None, streams.generation(info)):
             raise Replaced(f"stream {self._stream} was replaced; try again in a moment")
+        if not streams.leads(info):
+            raise Unavailable("the node that answers may lead the others no more; try again")
         return int(info["state"]["last_seq"])
 
     @asynccontextmanager

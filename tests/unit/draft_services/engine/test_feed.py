@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from draft_services.engine.errors import Replaced, Unavailable
+from draft_services.engine.errors import NotFound, Replaced, Unavailable
 from draft_services.engine.feed import Batch, Feed, Start
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -25,6 +25,7 @@ class ToldConnection:
         self.restoring = False
         self.made: list[Mapping[str, Any]] = []
         self.published: list[str] = []
+        self.kept: list[int] | None = None  # what the leader has; None: all that it counts
         self.failures = 0
         self._deliver: Any = None
         self._delete: Any = None
@@ -49,6 +50,12 @@ class ToldConnection:
             return {"state": {"messages": int(self.restoring)}}
         if verb.startswith("STREAM.INFO"):
             return {"state": {"last_seq": self.last}, "created": self.created}
+        if verb.startswith("STREAM.MSG.GET"):
+            assert body is not None
+            found = [seq for seq in self.kept or () if seq >= body["seq"]]
+            if not found:
+                raise NotFound("no message found")
+            return {"message": {"seq": found[0]}}
         assert verb.startswith("CONSUMER.CREATE")
         assert body is not None
         self.made.append(body["config"])
@@ -231,3 +238,43 @@ async def test_a_feed_of_one_generation_does_not_begin_with_another(
     feed = Feed(connection, "s", start=Start.all(), generation="before")  # type: ignore[arg-type]
     with pytest.raises(Replaced):
         await take(feed)
+
+
+async def test_a_node_that_is_behind_the_leader_does_not_make_a_feed_that_is_caught_up(
+    connection: ToldConnection, feed: Feed
+) -> None:
+    """Its consumer says that nothing is waiting, for it knows only of what the node has."""
+    connection.last, connection.kept, connection.pending = 9, [4, 8, 9], 1
+    waiting = asyncio.create_task(take(feed))
+    await until(lambda: connection.made)
+    await connection.deliver(4, 1, pending=0)
+    batch = await waiting
+    assert (sequences(batch), batch.revision, batch.caught_up) == ([4], 4, False)
+    await connection.deliver(8, 2, pending=0)
+    batch = await take(feed)
+    assert (batch.revision, batch.caught_up) == (8, False)
+    await connection.deliver(9, 3, pending=0)
+    batch = await take(feed)
+    assert (batch.revision, batch.caught_up) == (9, True)
+
+
+async def test_a_node_that_has_nothing_yet_does_not_make_an_empty_feed(
+    connection: ToldConnection, feed: Feed
+) -> None:
+    connection.last, connection.kept = 9, [9]
+    waiting = asyncio.create_task(take(feed))
+    await until(lambda: connection.made)
+    await connection.deliver(9, 1)
+    batch = await waiting
+    assert (sequences(batch), batch.caught_up) == ([9], True)
+
+
+async def test_what_is_gone_at_the_end_of_a_stream_is_not_waited_for(
+    connection: ToldConnection, feed: Feed
+) -> None:
+    connection.last, connection.kept, connection.pending = 9, [4], 1
+    waiting = asyncio.create_task(take(feed))
+    await until(lambda: connection.made)
+    await connection.deliver(4, 1)
+    batch = await waiting
+    assert (batch.revision, batch.caught_up) == (9, True)

@@ -1,0 +1,29 @@
+"""A cluster whose engine has three nodes, with two Blueprints before it, raised by dctl."""
+
+from __future__ import annotations
+
+from tests.support.clusters import Cluster
+
+SPEC = """\
+apiVersion: draft/v1
+kind: Cluster
+name: {name}
+core:
+  nats: {{replicas: {nodes}, listen: 0, monitor: 0, cluster: 0, max_store: 64M}}
+  blueprint: {{listen: 0, replicas: 2}}
+  catalyst: {{listen: 0}}
+  fuse: false
+  envoy: false
+"""
+
+
+class Trio(Cluster):
+    def does(self, *arguments: str) -> bool:
+        """Whether dctl could do it now."""
+        return self.dctl(*arguments, code=None).returncode == 0
+
+    def engine(self) -> str:
+        return self.dctl("cluster", "status", code=None).stdout
+
+    def write(self, nodes: int = 3, **_: object) -> None:
+        (self.folder / "cluster.yaml").write_text(SPEC.format(name=self.name, nodes=nodes))
