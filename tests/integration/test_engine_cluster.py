@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +49,23 @@ def test_without_any_one_node_it_goes_on_and_nothing_acknowledged_is_lost(cluste
     )
     assert all(f'"{node}"' in events.stdout.replace("\\", "") for node in order)
     cluster.dctl("infra", "plan", "--detailed-exitcode")
+
+
+def test_a_backup_is_restored_on_all_nodes_and_whoever_reads_begins_anew(
+    cluster: Trio, tmp_path: Path
+) -> None:
+    backup = str(tmp_path / "trio.tar.zst")
+    for number in range(3):
+        cluster.dctl("kv", "set", f"key-{number}", "before")
+    cluster.dctl("backup", "create", backup)
+    pids = cluster.pids()
+    cluster.dctl("kv", "set", "key-1", "after")
+    cluster.dctl("backup", "restore", backup, "-y")
+    readers = ("blueprint-1", "blueprint-2", "catalyst-1")
+    wait_until(lambda: all(cluster.pids().get(r, pids[r]) != pids[r] for r in readers), within=60)
+    cluster.dctl("infra", "wait", "--timeout", "60s")
+    assert cluster.dctl("kv", "get", "key-1").stdout == "before\n"
+    wait_until(lambda: "1 of 3 nodes may fail" in cluster.engine(), within=60)
 
 
 def test_an_engine_with_data_is_not_given_another_number_of_nodes(cluster: Trio) -> None:

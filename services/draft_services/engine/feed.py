@@ -293,8 +293,8 @@ class Feed:
             )
         if self._generation not in (None, generation):
             raise Replaced(
-                f"stream {self._stream} was made anew at {generation}: a backup was restored, or "
-                "the engine's data was lost; restart this process"
+                f"stream {self._stream} was made anew: a backup was restored, or the engine's data "
+                "was lost; restart this process"
             )
         self._generation = generation
         start = Start.after(self._revision) if self._seen_any else self._start

@@ -109,7 +109,7 @@ async def replace(connection: Connection, stored: Stored, content: AsyncIterator
     What raises in `content` ends it: then the stream is gone, or a part of the new one is there.
     """
     doing = f"restore {stored.name}"
-    config = {**stored.config, "num_replicas": connection.copies}
+    config = streams.new_generation({**stored.config, "num_replicas": connection.copies})
     with contextlib.suppress(NotFound):
         there = (await connection.api(f"STREAM.INFO.{stored.name}"))["config"]
         # What the cluster of today decides: the room for it, and how many copies there are.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import uuid4
 
 from draft_services.engine import restoring
 from draft_services.engine.connection import Connection
@@ -15,6 +16,7 @@ from draft_services.engine.errors import NAME_IN_USE, EngineError, Misused, NotF
 
 HISTORY = 64  # changes kept of one key
 _SECOND = 1_000_000_000
+_GENERATION = "draft.generation"
 # Nodes wait at least 4 s for a sign of life of their leader, which gives one every second, before
 # they choose another one (constants of the server).
 _LEASE_NS = 3 * _SECOND
@@ -105,7 +107,7 @@ async def ensure(connection: Connection, config: Mapping[str, Any]) -> str:
     name = config["name"]
     if config["storage"] == "file" and await restoring.under_way(connection):
         raise Unavailable(f"stream {name}: a backup is being restored; wait until it has ended")
-    config = {**config, "num_replicas": connection.copies}
+    config = new_generation({**config, "num_replicas": connection.copies})
     try:
         return generation(await connection.api(f"STREAM.CREATE.{name}", config))
     except EngineError as error:
@@ -113,16 +115,21 @@ async def ensure(connection: Connection, config: Mapping[str, Any]) -> str:
             raise
         refusal = error
     try:
-        found = (await connection.api(f"STREAM.INFO.{name}"))["config"]
+        info = await connection.api(f"STREAM.INFO.{name}")
     except NotFound:
         raise refusal from None
+    found = info["config"]
     wanted = {**found, **config, "num_replicas": found["num_replicas"]}
+    if _GENERATION in (found.get("metadata") or {}):
+        wanted["metadata"] = found["metadata"]
     if found["storage"] != wanted["storage"]:
         raise Misused(
             f"stream {name} exists with storage {found['storage']!r} instead of "
             f"{wanted['storage']!r}: it was made by something else; remove it or use another engine"
         )
-    return generation(await connection.api(f"STREAM.UPDATE.{name}", wanted))
+    if wanted != found:
+        info = await connection.api(f"STREAM.UPDATE.{name}", wanted)
+    return generation(info)
 
 
 async def names(connection: Connection) -> list[str]:
@@ -137,5 +144,14 @@ async def names(connection: Connection) -> list[str]:
 
 def generation(info: Mapping[str, Any]) -> str:
     """Which one of the streams that had this name over time: a restored one counts anew, so the
-    same sequence may be another message in it."""
-    return str(info["created"])
+    same sequence may be another message in it.
+
+    The time of its making would not do: in a cluster, each node tells its own.
+    """
+    return str((info["config"].get("metadata") or {}).get(_GENERATION, ""))
+
+
+def new_generation(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of a stream that is not any other of its name."""
+    metadata = {**(config.get("metadata") or {}), _GENERATION: uuid4().hex}
+    return {**config, "metadata": metadata}

@@ -21,7 +21,7 @@ class ToldConnection:
     def __init__(self) -> None:
         self.last = 0
         self.pending = 0
-        self.created = "then"
+        self.generation = "then"
         self.restoring = False
         self.made: list[Mapping[str, Any]] = []
         self.published: list[str] = []
@@ -49,7 +49,8 @@ class ToldConnection:
         if verb == "STREAM.INFO.restoring":
             return {"state": {"messages": int(self.restoring)}}
         if verb.startswith("STREAM.INFO"):
-            return {"state": {"last_seq": self.last}, "created": self.created}
+            metadata = {"draft.generation": self.generation}
+            return {"state": {"last_seq": self.last}, "config": {"metadata": metadata}}
         if verb.startswith("STREAM.MSG.GET"):
             assert body is not None
             found = [seq for seq in self.kept or () if seq >= body["seq"]]
@@ -207,9 +208,9 @@ async def test_a_stream_that_was_made_anew_is_another_one_though_its_numbers_wou
 ) -> None:
     connection.last = 7
     await take(feed)
-    connection.last, connection.created = 9, "now"
+    connection.last, connection.generation = 9, "now"
     await connection.delete()  # heard at once, not at the next missed heartbeat
-    with pytest.raises(Replaced, match="made anew at now"):
+    with pytest.raises(Replaced, match="made anew"):
         await take(feed)
 
 
@@ -218,7 +219,7 @@ async def test_while_a_backup_is_restored_a_feed_waits_for_what_comes(
 ) -> None:
     connection.last = 7
     await take(feed)
-    connection.created, connection.restoring = "now", True
+    connection.generation, connection.restoring = "now", True
     await connection.delete()
     waiting = asyncio.create_task(take(feed))
     await asyncio.sleep(0)
