@@ -22,7 +22,7 @@ from draft_api.core.registry.key_value.v1.service_pb2_grpc import KeyValueServic
 
 from tests.support.clients import EAGER, LOST, Client, Watcher, get
 from tests.support.linearizable import NOBODY_KNOWS, Operation, is_linearizable
-from tests.support.trio import Trio
+from tests.support.trio import Trio, raised_trio
 from tests.support.waiting import until
 
 FAULTS = int(os.environ.get("DRAFT_FAULTS", "3"))
@@ -34,12 +34,8 @@ COUNTERS = ["count/a", "count/b"]
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trio]:
-    made = Trio(tmp_path_factory.mktemp("faults"))
-    try:
-        made.dctl("infra", "apply", "-y")
-        yield made
-    finally:
-        made.close()
+    with raised_trio(tmp_path_factory.mktemp("faults")) as trio:
+        yield trio
 
 
 def strike(cluster: Trio, node: str, stands: float) -> None:

@@ -10,18 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.trio import Trio
+from tests.support.trio import Trio, raised_trio
 from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trio]:
-    made = Trio(tmp_path_factory.mktemp("trio"))
-    try:
-        made.dctl("infra", "apply", "-y")
-        yield made
-    finally:
-        made.close()
+    with raised_trio(tmp_path_factory.mktemp("trio")) as trio:
+        yield trio
 
 
 def test_without_any_one_node_it_goes_on_and_nothing_acknowledged_is_lost(cluster: Trio) -> None:

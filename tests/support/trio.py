@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from tests.support.clusters import Cluster
 
 SPEC = """\
@@ -27,3 +31,14 @@ class Trio(Cluster):
 
     def write(self, nodes: int = 3, **_: object) -> None:
         (self.folder / "cluster.yaml").write_text(SPEC.format(name=self.name, nodes=nodes))
+
+
+@contextmanager
+def raised_trio(folder: Path) -> Iterator[Trio]:
+    """One that stands, taken down whatever happens."""
+    made = Trio(folder)
+    try:
+        made.dctl("infra", "apply", "-y")
+        yield made
+    finally:
+        made.close()

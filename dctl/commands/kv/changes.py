@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dctl.commands.kv.group import cell, group, item, store, type_option
+from dctl.commands.kv.group import any_type_option, cell, group, item, store, type_option
 from dctl.commands.options import Position, Seconds, output_option, spec_option, timeout_option
 from dctl.errors import NotFoundError, WaitTimeoutError
 
@@ -28,14 +28,7 @@ _PAST = {name: name for name in ("revision", "change", "age", "value")}
 
 @group.command()
 @click.argument("prefix", default="")
-@click.option(
-    "--type",
-    "type_",
-    default="value",
-    show_default=True,
-    metavar="TYPE",
-    help="`value`, a message's full name, or `any`.",
-)
+@any_type_option
 @click.option(
     "--from-revision",
     type=Position(),

@@ -31,6 +31,15 @@ type_option = click.option(
     help="`value` for plain text, or a message's full name: values are its JSON then.",
 )
 
+any_type_option = click.option(
+    "--type",
+    "type_",
+    default="value",
+    show_default=True,
+    metavar="TYPE",
+    help="`value`, a message's full name, or `any`.",
+)
+
 
 @click.group()
 def group() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from dctl.commands.kv.group import group, store
+from dctl.commands.kv.group import any_type_option, group, store
 from dctl.commands.options import output_option, spec_option, timeout_option
 from dctl.errors import DctlError, UsageError
 
@@ -32,14 +32,7 @@ class _Line(NamedTuple):
 
 @group.command(name="export")
 @click.argument("prefix", default="")
-@click.option(
-    "--type",
-    "type_",
-    default="value",
-    show_default=True,
-    metavar="TYPE",
-    help="`value`, a message's full name, or `any`.",
-)
+@any_type_option
 @spec_option
 @timeout_option("30s")
 def export(prefix: str, type_: str, file: Path | None, timeout: float) -> None:
