@@ -247,12 +247,16 @@ async def test_what_runs_out_is_told_and_gone(node: Node) -> None:
 
 
 async def test_what_ran_out_while_the_engine_was_away_is_gone(node: Node, server: Nats) -> None:
-    """The engine tells of an expiry for a second only; a view that missed it finds out."""
+    """The engine tells of an expiry for a second only; a view that missed it finds out, and who
+    watches hears of it."""
     await put(node, "k", ttl=Duration(seconds=1))
     await put(node, "stays")
-    await asyncio.to_thread(server.kill)
-    await asyncio.sleep(1.2)  # the TTL itself has to pass
-    await asyncio.to_thread(server.start)
+    async with Watching(node, WatchRequest(value=value(), prefix="k")) as watching:
+        await watching.seen(2)
+        await asyncio.to_thread(server.kill)
+        await asyncio.sleep(1.2)  # the TTL itself has to pass
+        await asyncio.to_thread(server.start)
+        assert (await watching.seen(3))[2] == (DELETE, "k")
 
     listed: list[str] = []
     async with asyncio.timeout(20):

@@ -166,10 +166,10 @@ class View:
         self._on_change(change)
 
     async def _expire_missed(self) -> None:
-        """Remove what ran out while the engine was away.
+        """See that everybody hears of what ran out while the engine was away.
 
         The engine tells of an expiry for a second only. Nobody's clock decides here: whatever may
-        have run out is asked for.
+        have run out is asked for. That it is gone then comes as a change, to watchers as well.
         """
         horizon = time.time() + _SKEW
         suspects = [
@@ -181,8 +181,7 @@ class View:
         for entry in suspects:
             try:
                 if await self._store.get(entry.key) is None:
-                    self._apply(Change(entry.key, self.revision, None))
-                    self.history.cut(self.revision)
+                    await self._store.mark_gone(entry.key)
             except Unavailable as error:
                 logger.info("expiries are checked again after the next reconnect: %s", error)
                 return

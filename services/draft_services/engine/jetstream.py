@@ -8,6 +8,7 @@ message of the same key would otherwise come back to life.
 from __future__ import annotations
 
 import base64
+import contextlib
 import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -32,6 +33,7 @@ from draft_services.engine.store import Change, Changes, Entry, Key, Version
 TOMBSTONE = 3600  # seconds that a removal can be replayed
 _ATTEMPTS = 8
 _ROLL_UP = {"Nats-Rollup": "sub"}
+_REMOVAL = {"KV-Operation": "DEL", "Nats-TTL": f"{TOMBSTONE}s", **_ROLL_UP}
 
 
 class JetStreamStore:
@@ -71,8 +73,14 @@ class JetStreamStore:
             if expected:
                 raise Conflict(f"delete {key.name!r}: it does not exist", current=0)
             return 0
-        headers = {"KV-Operation": "DEL", "Nats-TTL": f"{TOMBSTONE}s", **_ROLL_UP}
-        return await self._write(key, b"", headers, expected)
+        return await self._write(key, b"", _REMOVAL, expected)
+
+    async def mark_gone(self, key: Key) -> None:
+        """See `Store.mark_gone`. The engine's own mark of an expiry lives for a second only."""
+        headers = {**_REMOVAL, **_if_last(0)}
+        message = Outgoing(self._subject(key), b"", headers)
+        with contextlib.suppress(Conflict):
+            await self._commit.write(message, doing=f"mark {key.name!r} as gone")
 
     async def entries(self) -> list[Entry]:
         """See `Store.entries`."""
@@ -146,7 +154,7 @@ class JetStreamStore:
         for _ in range(_ATTEMPTS):
             sent = dict(headers)
             if condition is not None:
-                sent["Nats-Expected-Last-Subject-Sequence"] = str(condition)
+                sent |= _if_last(condition)
             try:
                 message = Outgoing(self._subject(key), value, sent)
                 return await self._commit.write(message, doing=f"write {key.name!r}")
@@ -211,6 +219,11 @@ class _ChangeFeed:
     def _told(self, batch: Batch) -> Changes:
         changes = [self._store._change(message) for message in batch.messages]
         return Changes(changes, batch.revision, batch.caught_up, batch.opened)
+
+
+def _if_last(sequence: int) -> dict[str, str]:
+    """The condition that the last message of the key is this one; 0: that there is none."""
+    return {"Nats-Expected-Last-Subject-Sequence": str(sequence)}
 
 
 def _stored(raw: Mapping[str, Any]) -> Message:

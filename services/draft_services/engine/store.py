@@ -95,6 +95,11 @@ class Store(Protocol):
         """Remove, under the same condition; returns the revision, 0 when it was absent."""
         ...
 
+    async def mark_gone(self, key: Key) -> None:
+        """Make a change of it that a key ran out, which is not there; where somebody told already,
+        or wrote it since, nothing."""
+        ...
+
     async def entries(self) -> list[Entry]:
         """Every entry as of now, oldest write first."""
         ...

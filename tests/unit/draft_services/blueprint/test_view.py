@@ -52,6 +52,9 @@ class ToldStore:
     async def get(self, key: Key) -> Entry | None:
         return self.kept.get(key)
 
+    async def mark_gone(self, key: Key) -> None:
+        self.tell(gone(self.last + 1, key.name))
+
     @asynccontextmanager
     async def changes(self) -> AsyncIterator[ToldStore]:
         yield self
@@ -171,3 +174,4 @@ async def test_expiries_missed_while_away_are_looked_for(store: ToldStore, view:
     store.kept[kept.key] = kept
     store.tell(revision=3, opened=True)
     await until(lambda: names(view) == ["kept", "plain"])
+    assert [change.key.name for change in view.history.after(3)] == ["out"]
