@@ -70,6 +70,11 @@ class JetStreamStore:
         """See `Store.delete`."""
         last = await self._last(key)
         if last is None or last.entry is None:
+            # A leader that stood still does not know of what was written meanwhile: see that it
+            # is one still, and look again.
+            await self.revision()
+            last = await self._last(key)
+        if last is None or last.entry is None:
             if expected:
                 raise Conflict(f"delete {key.name!r}: it does not exist", current=0)
             return 0
