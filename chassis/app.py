@@ -38,6 +38,7 @@ BAD_CONFIG = 3
 
 _HOOK = 10.0  # seconds that one on_stop hook may take
 _LONGEST_DRAIN = 4.0  # seconds; dctl kills after 10, and calls that run get their grace as well
+_FOUND = 5.0  # seconds that we wait for the registry before we say that we serve
 _SLACK = 2.0  # seconds on top of a step's own bound
 
 T = TypeVar("T")
@@ -86,6 +87,7 @@ class Chassis(Generic[S]):
         self._server: Server | None = None
         self._registration: Registration | None = None
         self._healthy = True
+        self._found = False
         self._ending = False
 
     # Declaring
@@ -242,7 +244,8 @@ class Chassis(Generic[S]):
         if self.config.platform.service.entrypoint:
             self._registration = self._register(server.services)
         closing.push("the server", lambda: server.stop(draft.grace), within=draft.grace + _SLACK)
-        await server.start(serving=self._healthy)
+        self._found = self._registration is None
+        await server.start(serving=self._healthy and self._found)
         self._server = server
         log.info("%s serves", self.name, extra={"address": self.address})
         stop = asyncio.Event()
@@ -254,6 +257,7 @@ class Chassis(Generic[S]):
         if registration := self._registration:
             closing.push("leaving the registry", registration.finalize, within=_SLACK)
             background.run(closing, registration.run(), "the registration")
+            background.run(closing, self._be_found(registration), "being found")
         await self._tell_health()
         closing.push("draining", self._leave, within=max(draft.drain, _LONGEST_DRAIN) + _SLACK)
         return background
@@ -271,6 +275,15 @@ class Chassis(Generic[S]):
         beat = self.config.platform.draft.beat
         return Registration(channel, identity, beat=beat, on_registered=tell)
 
+    async def _be_found(self, registration: Registration) -> None:
+        """Say that we serve once callers can find us: whoever waits for that may take away another
+        one that serves them. When Blueprint is away for long, we serve who knows our address."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FOUND):
+                await registration.found.wait()
+        self._found = True
+        await self._tell_health()
+
     async def _leave(self) -> None:
         """Ask to be called no more, and wait until proxies and clients have heard it: until they
         call no more, for how long the word takes to them depends on how busy everything is."""
@@ -285,7 +298,7 @@ class Chassis(Generic[S]):
     async def _tell_health(self) -> None:
         healthy = self._healthy and not self._ending
         if self._server is not None:
-            await self._server.set_serving(healthy)
+            await self._server.set_serving(healthy and self._found)
         if self._registration is not None:
             self._registration.set_health("healthy" if healthy else "unhealthy")
 

@@ -61,6 +61,8 @@ class Registration:
         self._identity = identity
         self._beat = beat
         self._on_registered = on_registered
+        self.found = asyncio.Event()
+        """Set once Blueprint has heard where we are, and how we do."""
         self._health: Health = "healthy"
         self._changed = asyncio.Event()
         self._process: models.ProcessIdentity | None = None
@@ -165,6 +167,7 @@ class Registration:
                         )
                     return
                 self._answered = self._known = True
+                self.found.set()
         finally:
             stream.cancel()
 

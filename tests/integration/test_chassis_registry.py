@@ -20,6 +20,8 @@ from draft_api.examples.echo.v1 import service_pb2 as echo
 from draft_api.examples.echo.v1 import service_pb2_grpc as echo_rpc
 from draft_services.blueprint.settings import Settings
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from chassis import Chassis
 from chassis.clients import connect
@@ -261,6 +263,33 @@ async def test_a_service_that_starts_unhealthy_registers_as_such(node: blueprint
     app.on_start(lambda: app.set_healthy(False))
     async with running(app):
         assert (await registered(node)).health_state == models.PROCESS_UNHEALTHY
+
+
+async def serves(service: Running) -> bool:
+    answer = await service.stub(HealthStub).Check(HealthCheckRequest(), timeout=10)
+    return bool(answer.status == HealthCheckResponse.SERVING)
+
+
+async def test_it_says_that_it_serves_once_the_registry_can_send_callers(
+    node: blueprint.Node, link: Relay
+) -> None:
+    """Who waits for that may take away another one, which callers have until then."""
+    await link.cut()
+    async with running(make(link.address)) as service:
+        assert not await serves(service)
+        await link.listen()
+        await until_answered(lambda: serves(service))
+        (process,) = await processes(node)
+        assert process.health_state == models.PROCESS_HEALTHY
+
+
+async def test_without_a_registry_it_says_in_the_end_that_it_serves_who_knows_its_address(
+    link: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chassis.app._FOUND", 0.1)
+    await link.cut()
+    async with running(make(link.address)) as service:
+        await until_answered(lambda: serves(service))
 
 
 async def test_at_its_end_it_is_unhealthy_first_and_then_gone(node: blueprint.Node) -> None:

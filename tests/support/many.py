@@ -43,7 +43,8 @@ class FakeFleet:
     def run(self, host: str, command: str, **_: Any) -> Answer:
         time.sleep(self.latency)
         verb = shlex.split(command)[-2]
-        answer = {"observe": self._observe, "free_port": self._free_port}[verb](host)
+        answers = {"observe": self._observe, "free_port": self._free_port, "machines": _none}
+        answer = answers[verb](host)
         return Answer(0, json.dumps(answer), "")
 
     def hold(self, resources: Iterable[Resource]) -> None:
@@ -130,3 +131,7 @@ def _told(resource: Resource) -> Any:
         "age": 100.0,
         "show": {"ActiveState": "active", "MainPID": "7", "NRestarts": "0"},
     }
+
+
+def _none(_: str) -> Any:
+    return {}
