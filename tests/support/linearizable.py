@@ -15,7 +15,7 @@ from typing import Literal
 NOBODY_KNOWS = math.inf
 """When an operation ended that was never answered: a write may happen at any later time."""
 
-_MOST = 3_000_000  # places that a search may come by: a minute, and a gigabyte
+_MOST = 300_000  # places that a search may come by: some seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ message of the same key would otherwise come back to life.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import math
@@ -31,7 +32,7 @@ from draft_services.engine.feed import Batch, Feed, Message, Start
 from draft_services.engine.store import Change, Changes, Entry, Key, Version
 
 TOMBSTONE = 3600  # seconds that a removal can be replayed
-_ATTEMPTS = 8
+_PAUSES = (0.0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)  # seconds between attempts
 _ROLL_UP = {"Nats-Rollup": "sub"}
 _REMOVAL = {"KV-Operation": "DEL", "Nats-TTL": f"{TOMBSTONE}s", **_ROLL_UP}
 
@@ -156,7 +157,7 @@ class JetStreamStore:
         self, key: Key, value: bytes, headers: Mapping[str, str], expected: int | None
     ) -> int:
         condition = expected
-        for _ in range(_ATTEMPTS):
+        for pause in _PAUSES:
             sent = dict(headers)
             if condition is not None:
                 sent |= _if_last(condition)
@@ -172,7 +173,11 @@ class JetStreamStore:
                         f"{key.name!r} is at revision {current}, not {expected}", current=current
                     ) from conflict
                 condition = last.revision if last else 0
-        raise Conflict(f"{key.name!r} changes too fast to be written on a condition", current=None)
+            # A cluster refuses as well for a write that it has yet to store, or to give up.
+            await asyncio.sleep(pause)
+        raise Unavailable(
+            f"another write of {key.name!r} is on its way and does not end; try again"
+        )
 
     async def _last(self, key: Key) -> Change | None:
         try:
