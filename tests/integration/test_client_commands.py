@@ -228,6 +228,19 @@ async def test_a_file_with_a_wrong_line_is_not_imported_at_all(
     assert (await cli("kv", "get", "a")).code == ExitCode.ERROR
 
 
+async def test_a_file_that_is_no_text_is_not_imported_and_an_export_that_cannot_be_whole_fails(
+    cli: Cli, blueprint: tuple[Node, Relay], tmp_path: Path
+) -> None:
+    (tmp_path / "f").write_bytes(b'{"key": "a", "value": "\xff"}\n')
+    done = await cli("kv", "import", str(tmp_path / "f"))
+    assert done.code == ExitCode.USAGE
+    assert "is not UTF-8 text" in done.err
+    late = await cli("kv", "export", "--timeout", "1ms")
+    assert late.code != ExitCode.OK
+    assert late.err.startswith("error: Blueprint at ")
+    assert "Traceback" not in late.err
+
+
 async def test_what_blueprint_does_not_take_of_an_import_is_named_and_the_rest_is_written(
     cli: Cli, blueprint: object, tmp_path: Path
 ) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _OWN = ("leader", "fuse_address")
 _BATCH, _BATCH_BYTES = 500, 2 << 20
 _TOLD = 10  # problems that are told one by one
+_ABORTED = 10  # gRPC's code of a condition that does not hold
 
 
 class _Line(NamedTuple):
@@ -47,7 +48,7 @@ def export(prefix: str, type_: str, file: Path | None, timeout: float) -> None:
     """
     from dctl.messages import portable, type_name
 
-    with store(file, timeout) as (_, stub):
+    with store(file, timeout) as (blueprint, stub), blueprint.translated():
         for event in _current(stub, prefix, type_, timeout):
             name = type_name(event.value)
             line = {"key": event.key, "type": name, "value": portable(event.value)}
@@ -96,9 +97,6 @@ def import_(source: Any, keep: bool, file: Path | None, format: Format, timeout:
         raise DctlError(f"{len(failed)} of {len(lines)} keys were not written", hint=_few(failed))
 
 
-_ABORTED = 10  # gRPC's code of a condition that does not hold
-
-
 def _current(stub: Any, prefix: str, type_: str, timeout: float) -> Iterator[pb.WatchEvent]:
     """The entries of one moment: what a watch begins with."""
     from draft_api.core.registry.key_value.v1 import service_pb2 as pb
@@ -116,13 +114,20 @@ def _current(stub: Any, prefix: str, type_: str, timeout: float) -> Iterator[pb.
                     yield event
     finally:
         call.cancel()
+    raise DctlError("Blueprint ended the stream before all keys had come: the export is not whole")
 
 
 def _read(name: str, lines: Iterator[str]) -> list[_Line]:
     """Every line of a file; raises UsageError that tells what is wrong where."""
     read: list[_Line] = []
     wrong: list[str] = []
-    for number, text in enumerate(lines, 1):
+    try:
+        texts = list(lines)
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"nothing was written; {name} is not UTF-8 text: {error.reason}"
+        ) from error
+    for number, text in enumerate(texts, 1):
         if not text.strip():
             continue
         try:
