@@ -10,6 +10,7 @@ publishing.py    what a registered service tells the cluster: its descriptors an
 calls.py         calls to other services by name           discovery.py   where their instances are
 locks.py         locks and leaders, with fencing tokens   contest.py   how one is got
 clients.py       addresses and channels; light, and used by dctl too
+health.py        whether it can do its work, asked again and again, told with the reason
 lifecycle.py     opened in order, closed in reverse, every step bounded
 process.py       runs until a signal or a failure, and then ends whatever hangs
 logs.py          structured logs        errors.py   what goes wrong, as one tree

@@ -24,6 +24,7 @@ from chassis.clients import Address, connect
 from chassis.config import Config, Nothing, S, environment, load
 from chassis.discovery import Clients
 from chassis.errors import ChassisError, ConfigError
+from chassis.health import Check, Checkup
 from chassis.lifecycle import Background, Closing, named
 from chassis.locks import TTL, Held, Locks, OwnLocks
 from chassis.logs import setup
@@ -79,6 +80,8 @@ class Chassis(Generic[S]):
         self._leaders: list[tuple[str, float, Leading]] = []
         self._starts: list[Hook] = []
         self._stops: list[Hook] = []
+        self._checks: list[Check] = []
+        self._checkups: list[Checkup] = []
         self._clients = Clients()
         entrypoint = self.config.platform.service.entrypoint
         holder = self.config.instance or self.name
@@ -86,7 +89,7 @@ class Chassis(Generic[S]):
         self._channel: grpc.aio.Channel | None = None
         self._server: Server | None = None
         self._registration: Registration | None = None
-        self._healthy = True
+        self._ill = ""  # why, when somebody said so
         self._found = False
         self._ending = False
 
@@ -162,6 +165,13 @@ class Chassis(Generic[S]):
         self._stops.append(hook)
         return hook
 
+    def health_check(self, check: Check) -> Check:
+        """Ask `check()` each second whether this instance can do its work. When it has raised, or
+        not returned, for longer than a moment, callers are sent to others and health says
+        NOT_SERVING with its words, until it returns again. It never ends the process."""
+        self._checks.append(check)
+        return check
+
     def client(
         self, stub: Callable[[Any], T], service: str, *, timeout: float = calls.TIMEOUT
     ) -> T:
@@ -194,9 +204,10 @@ class Chassis(Generic[S]):
 
     # Running
 
-    async def set_healthy(self, healthy: bool) -> None:
-        """Say whether this instance can do its work; callers are sent to others while it cannot."""
-        self._healthy = healthy
+    async def set_healthy(self, healthy: bool, why: str = "") -> None:
+        """Say whether this instance can do its work; callers are sent to others while it cannot.
+        `why` is told to who looks after it (`dctl infra status`)."""
+        self._ill = "" if healthy else why or "it says so itself"
         await self._tell_health()
 
     def run(self) -> None:
@@ -239,13 +250,17 @@ class Chassis(Generic[S]):
         self._clients.open(self.blueprint, fixed=services or {}, watch=background.watch)
         for hook in self._starts:
             await hook()
+        self._checkups = [Checkup(check) for check in self._checks]
+        for checkup in self._checkups:
+            await checkup.ask()
         server = make_server(self._servicers, self._bind, handlers=self._handlers)
         self._bound = server.address
         if self.config.platform.service.entrypoint:
             self._registration = self._register(server.services)
         closing.push("the server", lambda: server.stop(draft.grace), within=draft.grace + _SLACK)
         self._found = self._registration is None
-        await server.start(serving=self._healthy and self._found)
+        why = self._why_not()
+        await server.start(serving=not why, why=why)
         self._server = server
         log.info("%s serves", self.name, extra={"address": self.address})
         stop = asyncio.Event()
@@ -254,6 +269,9 @@ class Chassis(Generic[S]):
         for name, ttl, work in self._leaders:
             leading = self._locks.lead(name, work, ttl=ttl)
             background.run(closing, leading, f"leader {named(work)}")
+        for check, checkup in zip(self._checks, self._checkups, strict=True):
+            what = f"the health check {named(check)}"
+            background.run(closing, checkup.run(self._tell_health), what)
         if registration := self._registration:
             closing.push("leaving the registry", registration.finalize, within=_SLACK)
             background.run(closing, registration.run(), "the registration")
@@ -296,11 +314,22 @@ class Chassis(Generic[S]):
                     await self._server.quiet(drain)
 
     async def _tell_health(self) -> None:
-        healthy = self._healthy and not self._ending
-        if self._server is not None:
-            await self._server.set_serving(healthy and self._found)
+        why = self._why_ill()
         if self._registration is not None:
-            self._registration.set_health("healthy" if healthy else "unhealthy")
+            self._registration.set_health("unhealthy" if why else "healthy")
+        why = self._why_not()
+        if self._server is not None:
+            await self._server.set_serving(not why, why)
+
+    def _why_ill(self) -> str:
+        """Why nobody should call this instance; "" when all is well."""
+        if self._ending:
+            return "it is ending"
+        return self._ill or next(filter(None, (each.why for each in self._checkups)), "")
+
+    def _why_not(self) -> str:
+        """Why it does not serve: it is ill, or nobody can find it yet."""
+        return self._why_ill() or ("" if self._found else "the registry does not know it yet")
 
     async def _close_channel(self) -> None:
         if self._channel is not None:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import grpc
-from grpc_health.v1 import _async as aio_health
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from chassis.clients import MAX_MESSAGE, Address
 from chassis.errors import BindError, ChassisError
+from chassis.health import HealthServicer
 from chassis.interceptor import CallInterceptor
 
 OPTIONS: Sequence[tuple[str, Any]] = (
@@ -47,20 +47,21 @@ class Server:
         self.services = tuple(names)
         self._server = server
         self._calls = calls
-        self._health: Any = aio_health.HealthServicer()
+        self._health = HealthServicer()
         add_health: Callable[..., None] = health_pb2_grpc.add_HealthServicer_to_server
         add_health(self._health, server)
         add_reflection: Callable[..., None] = reflection.enable_server_reflection
         add_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
 
-    async def start(self, *, serving: bool = True) -> None:
+    async def start(self, *, serving: bool = True, why: str = "") -> None:
         """Listen, and say so: SERVING for the server as a whole and each service."""
         await self.set_serving(False)
         await self._server.start()
-        await self.set_serving(serving)
+        await self.set_serving(serving, why)
 
-    async def set_serving(self, serving: bool) -> None:
-        """What health answers from now on; it does not stop any call."""
+    async def set_serving(self, serving: bool, why: str = "") -> None:
+        """What health answers from now on, and why; it does not stop any call."""
+        self._health.why = "" if serving else why
         states = health_pb2.HealthCheckResponse
         state = states.SERVING if serving else states.NOT_SERVING
         for name in ("", *self.services):

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from dctl.hosts.base import Check, Probe
 
@@ -14,6 +14,8 @@ _HEALTH = "/grpc.health.v1.Health/Check"
 # HealthCheckResponse{status: SERVING} and the names of the others; parsed by hand, for its
 # generated code would be one more import at the start of every status.
 _SERVING = b"\x08\x01"
+# Trailing metadata with which the chassis says why it does not serve.
+_WHY = "draft-why-bin"
 _STATUS = {b"": "UNKNOWN", b"\x08\x02": "NOT_SERVING", b"\x08\x03": "SERVICE_UNKNOWN"}
 
 
@@ -36,14 +38,23 @@ def _grpc(check: Check) -> Probe:
     # An own pool: a shared one keeps the back-off of the last failed probe. No proxy: it is near.
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
     with grpc.insecure_channel(check.target, options=options) as channel:
-        ask: Callable[..., bytes] = channel.unary_unary(_HEALTH)
+        ask: Callable[..., tuple[bytes, grpc.Call]] = channel.unary_unary(_HEALTH).with_call
         try:
-            answer = ask(b"", timeout=check.timeout)
+            answer, call = ask(b"", timeout=check.timeout)
         except grpc.RpcError as error:
             return Probe(False, _why_not(check, error.code(), error.details() or ""))
     if answer == _SERVING:
         return Probe(True)
-    return Probe(False, f"{check.target} answers {_STATUS.get(answer, 'something unknown')}")
+    status = _STATUS.get(answer, "something unknown")
+    return Probe(False, f"{check.target} answers {status}{_told(call.trailing_metadata())}")
+
+
+def _told(trailing: Iterable[tuple[str, str | bytes]] | None) -> str:
+    """Why it does not serve, where it says so."""
+    for key, value in trailing or ():
+        if key == _WHY and isinstance(value, bytes):
+            return f": {' '.join(value.decode(errors='replace').split())}"
+    return ""
 
 
 def _why_not(check: Check, code: object, details: str) -> str:

@@ -79,6 +79,11 @@ class Nats:
         """SIGTERM, as an orderly stop."""
         self._end(signal.SIGTERM)
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, such as SIGSTOP."""
+        assert self._process is not None
+        os.kill(self._process.pid, number)
+
     def restart(self) -> None:
         """Kill it and bring it back on the same port and folder."""
         self.kill()

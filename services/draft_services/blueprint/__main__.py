@@ -17,6 +17,7 @@ def main() -> None:
         app.add_servicer(servicer)
     app.on_start(blueprint.open)
     app.runner(blueprint.watch)
+    app.health_check(blueprint.can_serve)
     app.on_stop(blueprint.close)
     app.run()
 

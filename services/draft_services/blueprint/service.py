@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 SERVICE = "blueprint"
 KEYS, PROCESSES, SIGNING, LEASES = "keys", "processes", "signing", "leases"
 _CONNECT = 2.0  # seconds until we say that we wait for the engine
+_PROMPT = 2.0  # seconds in which a node that can serve has asked the engine and caught up
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 
 
@@ -90,6 +91,16 @@ class Blueprint:
     async def watch(self, stop: asyncio.Event) -> None:
         """Return at `stop`; raises what one of the parts failed with."""
         await self._or_failure(stop.wait())
+
+    async def can_serve(self) -> None:
+        """Return if reads and writes are possible now; raises why not."""
+        try:
+            async with asyncio.timeout(_PROMPT):
+                await self._current()
+        except TimeoutError:
+            raise Unavailable(
+                f"the engine at {self._settings.nats} does not answer within {_PROMPT:g} s"
+            ) from None
 
     async def close(self) -> None:
         """End the parts, then the connection."""

@@ -24,6 +24,7 @@ def main() -> None:
         app.add_servicer(servicer)
     app.on_start(catalyst.open)
     app.runner(catalyst.watch)
+    app.health_check(catalyst.can_serve)
     app.on_stop(catalyst.close)
     app.run()
 

@@ -94,6 +94,13 @@ class Broker:
         exact = isinstance(start, New | AtSequence)
         return Subscription(window, self._journal, template, position, exact=exact)
 
+    async def current(self) -> None:
+        """Returns once everything that is stored by now can be handed out."""
+        window = self._serving()
+        last = (await self._journal.bounds()).last
+        while window.next <= last:
+            await window.changed()
+
     def _serving(self) -> Window:
         if self._window is None or self._closed.is_set():
             raise Unavailable("this Catalyst is not reading the event log now: try again")

@@ -12,6 +12,7 @@ from draft_services.catalyst.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+_PROMPT = 2.0  # seconds in which a node that can serve has asked the engine and caught up
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 2.0
 
 
@@ -35,6 +36,17 @@ class Catalyst:
         """Returns at `stop`, having sent everyone away; raises what the broker failed with."""
         await self._or_failure(stop.wait())
         self._broker.close()
+
+    async def can_serve(self) -> None:
+        """Returns if events can be stored and are handed out now; raises why not."""
+        try:
+            async with asyncio.timeout(_PROMPT):
+                await self._broker.current()
+        except TimeoutError:
+            raise Unavailable(
+                f"the engine at {self._settings.nats} does not answer within {_PROMPT:g} s, or its "
+                "events do not arrive"
+            ) from None
 
     async def close(self) -> None:
         """Ends the broker, then the connection to the engine."""

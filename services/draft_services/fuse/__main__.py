@@ -26,6 +26,7 @@ def main() -> None:
     app.add_servicer(fuse.servicer)
     app.add_handler(fuse.xds)
     app.runner(fuse.run)
+    app.health_check(fuse.can_serve)
     app.run()
 
 

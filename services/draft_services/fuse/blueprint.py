@@ -20,6 +20,7 @@ from draft_api.core.registry.service_discovery.v1.service_pb2_grpc import (
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from chassis.errors import RpcError
+from chassis.health import ask_health
 
 if TYPE_CHECKING:
     from draft_api.core.registry.key_value.v1.service_pb2_grpc import KeyValueServiceAsyncStub
@@ -34,6 +35,7 @@ ADDRESS_KEY = "fuse_address"
 
 # A write is committed within milliseconds; an engine that elects a new leader takes seconds.
 WRITE_TIMEOUT = 5.0
+HEALTH_TIMEOUT = 2.0
 
 
 class BlueprintError(RpcError):
@@ -96,6 +98,16 @@ class Blueprint:
         with _translated():
             request = keys.SetRequest(key=ADDRESS_KEY, value=value)
             await self._keys.Set(request, timeout=WRITE_TIMEOUT)
+
+    async def why_not_serving(self) -> str:
+        """Why Blueprint cannot do its work now, in its own words; "" when it can."""
+        with _translated():
+            try:
+                return await ask_health(self._connect(), within=HEALTH_TIMEOUT)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                    return ""  # one of the Go framework answers, and has no word for it
+                raise
 
     async def watch_keys(self, type_url: str, known: Known) -> AsyncIterator[list[KeyChange]]:
         """Keep `known` at the keys of a type: first comes what differs from it, then each change.

@@ -35,6 +35,10 @@ FIRST_WAIT = 0.1
 LONGEST_WAIT = 2.0
 
 
+class NotCurrentError(Exception):
+    """What is known here may no longer be what Blueprint says."""
+
+
 class Mirror:
     """What Blueprint says, as far as it is known here."""
 
@@ -51,6 +55,7 @@ class Mirror:
         self._descriptors: Known = {}
         self._instances: dict[str, tuple[str, Instance]] = {}  # pid -> service, instance
         self._unloaded = {ROUTE, DESCRIPTORS, "processes"}
+        self._broken = dict.fromkeys(("routes", "descriptors", "processes"), "not read yet")
         self._loaded = asyncio.Event()
 
     @property
@@ -76,12 +81,19 @@ class Mirror:
         stored = (self._routes[name][1] for name in sorted(self._routes))
         return [route for value in stored if (route := _decoded(value)) is not None]
 
+    async def current(self) -> None:
+        """Return if all three are followed and Blueprint serves; raises why not."""
+        for what, why in self._broken.items():
+            raise NotCurrentError(f"{what}: {why}")
+        if why := await self._blueprint.why_not_serving():
+            raise NotCurrentError(f"Blueprint does not serve, what is served stays as it is: {why}")
+
     async def follow(self) -> None:
         """Follow all three until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(_again("routes", self._follow_routes))
-            group.create_task(_again("descriptors", self._follow_descriptors))
-            group.create_task(_again("processes", self._follow_processes))
+            group.create_task(self._again("routes", self._follow_routes))
+            group.create_task(self._again("descriptors", self._follow_descriptors))
+            group.create_task(self._again("processes", self._follow_processes))
 
     async def _follow_routes(self) -> AsyncIterator[None]:
         connected = False
@@ -132,23 +144,26 @@ class Mirror:
         if not self._unloaded:
             self._loaded.set()
 
-
-async def _again(what: str, follow: Callable[[], AsyncIterator[None]]) -> None:
-    """Follow, and start over when it breaks; sooner at first than when it keeps breaking."""
-    wait, said = FIRST_WAIT, ""
-    while True:
-        reason = "the stream ended"
-        try:
-            async for _ in follow():
-                wait, said = FIRST_WAIT, ""
-        except BlueprintError as error:
-            reason = str(error)
-        if reason != said:  # once, not at every attempt
-            log.warning("not following %s: %s; keeping what is known, trying again", what, reason)
-            said = reason
-        # Spread out, so that all that lost Blueprint do not come back at the same moment.
-        await asyncio.sleep(wait * random.uniform(0.5, 1.0))
-        wait = min(LONGEST_WAIT, wait * 2)
+    async def _again(self, what: str, follow: Callable[[], AsyncIterator[None]]) -> None:
+        """Follow, and start over when it breaks; sooner at first than when it keeps breaking."""
+        wait, said = FIRST_WAIT, ""
+        while True:
+            reason = "the stream ended"
+            try:
+                async for _ in follow():
+                    self._broken.pop(what, None)
+                    wait, said = FIRST_WAIT, ""
+            except BlueprintError as error:
+                reason = str(error)
+            self._broken[what] = reason
+            if reason != said:  # once, not at every attempt
+                log.warning(
+                    "not following %s: %s; keeping what is known, trying again", what, reason
+                )
+                said = reason
+            # Spread out, so that all that lost Blueprint do not come back at the same moment.
+            await asyncio.sleep(wait * random.uniform(0.5, 1.0))
+            wait = min(LONGEST_WAIT, wait * 2)
 
 
 def _route_change(key: KeyChange) -> Change | None:

@@ -53,6 +53,11 @@ class Fuse:
                 task.cancel()
             await asyncio.gather(*parts, waiting, return_exceptions=True)
 
+    async def can_serve(self) -> None:
+        """Return if routes can be changed and changes arrive; raises why not. Proxies are served
+        what is known in either case."""
+        await self._mirror.current()
+
     async def _publish(self) -> None:
         """Nothing is published before everything is known: proxies would forget what they serve."""
         await self._mirror.loaded()

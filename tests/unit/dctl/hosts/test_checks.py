@@ -15,6 +15,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from chassis.health import WHY
 from dctl.hosts import ports
 from dctl.hosts.base import Check, Endpoint
 from dctl.hosts.checks import probe
@@ -34,11 +35,13 @@ def nobody() -> str:
 
 
 @contextmanager
-def grpc_server(status: object | None) -> Iterator[str]:
+def grpc_server(
+    status: object | None, servicer: health.HealthServicer | None = None
+) -> Iterator[str]:
     """A gRPC server; None: without the health service."""
     server = grpc.server(ThreadPoolExecutor(2))
     if status is not None:
-        servicer = health.HealthServicer()
+        servicer = servicer or health.HealthServicer()
         servicer.set("", status)  # type: ignore[arg-type]
         health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -97,6 +100,17 @@ def test_grpc_by_health() -> None:
     with grpc_server(None) as address:
         said = probe(Check("grpc", address, timeout=10)).reason
     assert said == f"{address} speaks gRPC but offers no health service"
+
+
+def test_grpc_tells_why_where_the_service_says_so() -> None:
+    class Saying(health.HealthServicer):
+        def Check(self, request: object, context: grpc.ServicerContext) -> object:
+            context.set_trailing_metadata(((WHY, b"the engine\nis away"),))
+            return super().Check(request, context)
+
+    with grpc_server(health_pb2.HealthCheckResponse.NOT_SERVING, Saying()) as address:
+        said = probe(Check("grpc", address, timeout=10)).reason
+    assert said == f"{address} answers NOT_SERVING: the engine is away"
 
 
 def test_grpc_without_a_server() -> None:
