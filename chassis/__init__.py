@@ -4,7 +4,9 @@ app.py           Chassis: declares what a service is, runs it, ends it in order
 config.py        settings from a YAML file and DRAFT_* variables, typed and strict
 keys.py          which variable sets which key, which keys are unknown   yaml.py   the file
 server.py        make_server(): the one way to build a gRPC server, with health and reflection
-interceptor.py   what every call passes: errors to statuses, one line in the debug log
+interceptor.py   what every call passes: errors to statuses, and what is noted of it
+noting.py        what is noted of each call              slow.py     the log of slow ones
+metrics.py       what Prometheus scrapes                 figures.py  a service's own, as values
 registration.py  the process in the registry: Initialize, Synchronize, Finalize
 publishing.py    what a registered service tells the cluster: its descriptors and its routes
 calls.py         calls to other services by name           discovery.py   where their instances are

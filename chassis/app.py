@@ -15,7 +15,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import grpc
 
@@ -24,13 +24,18 @@ from chassis.clients import Address, connect
 from chassis.config import Config, Nothing, S, environment, load
 from chassis.discovery import Clients
 from chassis.errors import ChassisError, ConfigError
+from chassis.figures import Figures
 from chassis.health import Check, Checkup
 from chassis.lifecycle import Background, Closing, named
 from chassis.locks import TTL, Held, Locks, OwnLocks
 from chassis.logs import setup
 from chassis.publishing import Route, publish
-from chassis.registration import INSTANCE, Identity, Registration
+from chassis.registration import INSTANCE, METRICS, Identity, Registration
 from chassis.server import Server, adder_of, make_server
+from chassis.slow import SlowLog
+
+if TYPE_CHECKING:
+    from chassis.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +85,7 @@ class Chassis(Generic[S]):
         self._leaders: list[tuple[str, float, Leading]] = []
         self._starts: list[Hook] = []
         self._stops: list[Hook] = []
+        self._figures: list[Figures] = []
         self._checks: list[Check] = []
         self._checkups: list[Checkup] = []
         self._clients = Clients()
@@ -91,6 +97,7 @@ class Chassis(Generic[S]):
         self._registration: Registration | None = None
         self._ill = ""  # why, when somebody said so
         self._found = False
+        self._scraped = ""  # where metrics are told
         self._ending = False
 
     # Declaring
@@ -171,6 +178,12 @@ class Chassis(Generic[S]):
         NOT_SERVING with its words, until it returns again. It never ends the process."""
         self._checks.append(check)
         return check
+
+    def figures(self, source: Figures) -> Figures:
+        """Have `source()` called at each scrape of the metrics, if they are asked for, for figures
+        of this service's own. What it keeps with prometheus_client is told without asking."""
+        self._figures.append(source)
+        return source
 
     def client(
         self, stub: Callable[[Any], T], service: str, *, timeout: float = calls.TIMEOUT
@@ -253,7 +266,11 @@ class Chassis(Generic[S]):
         self._checkups = [Checkup(check) for check in self._checks]
         for checkup in self._checkups:
             await checkup.ask()
-        server = make_server(self._servicers, self._bind, handlers=self._handlers)
+        metrics = await self._open_metrics(closing)
+        slow = SlowLog(draft.slow, self.config.instance or self.name) if draft.slow else None
+        server = make_server(
+            self._servicers, self._bind, handlers=self._handlers, slow=slow, metrics=metrics
+        )
         self._bound = server.address
         if self.config.platform.service.entrypoint:
             self._registration = self._register(server.services)
@@ -280,11 +297,28 @@ class Chassis(Generic[S]):
         closing.push("draining", self._leave, within=max(draft.drain, _LONGEST_DRAIN) + _SLACK)
         return background
 
+    async def _open_metrics(self, closing: Closing) -> Metrics | None:
+        """At the address where we serve, on a port of their own."""
+        self._scraped = ""
+        asked = self.config.platform.draft.metrics
+        if asked.port is None:
+            return None
+        from chassis.metrics import Metrics  # its library is for who wants them
+
+        metrics = Metrics(self._figures)
+        closing.push("metrics", metrics.close, within=_SLACK)
+        bound = await metrics.serve(Address(self._bind.host, asked.port))
+        host = self.config.advertise(self._bind).host
+        self._scraped = asked.address or str(Address(host, bound.port))
+        log.info("metrics", extra={"address": bound})
+        return metrics
+
     def _register(self, services: tuple[str, ...]) -> Registration:
         service = self.config.platform.service
         instance = self.config.instance
         channel = self.blueprint()
-        metadata = {**service.metadata, **({INSTANCE: instance} if instance else {})}
+        own = {INSTANCE: instance, METRICS: self._scraped}
+        metadata = {**service.metadata, **{key: value for key, value in own.items() if value}}
         identity = Identity(self.name, service.group, self.config.nonce, self.address, metadata)
 
         async def tell() -> None:

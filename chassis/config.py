@@ -63,10 +63,24 @@ class Log(_Strict):
     format: Literal["text", "json"] = "text"
 
 
+class Scraping(_Strict):
+    """Metrics for Prometheus, at ``/metrics`` of a port of their own; no port: none."""
+
+    port: int | None = Field(default=None, ge=0, le=65535)
+    address: str = Field(default="", description="what the registry tells of it, as host:port")
+
+    @field_validator("address")
+    @classmethod
+    def _is_address(cls, text: str) -> str:
+        return str(parse_address(text)) if text else ""
+
+
 class Draft(_Strict):
     """The chassis itself. Times in seconds."""
 
     log: Log = Log()
+    slow: float = Field(default=1.0, ge=0, description="a request takes, to be logged; 0: never")
+    metrics: Scraping = Scraping()
     beat: float = Field(default=5.0, gt=0, description="between two signs of life")
     drain: float = Field(default=0.5, ge=0, description="without a call, before we end")
     grace: float = Field(default=5.0, ge=0, description="for calls that run when we end")

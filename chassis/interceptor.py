@@ -1,5 +1,5 @@
 """What every call passes, in one interceptor (three would cost twice as much a call): errors
-become statuses, the debug log gets a line, and open streams end when the server does."""
+become statuses, calls are counted and logged, and open streams end when the server does."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
 
 from chassis.errors import RpcError
+from chassis.noting import Method
+
+if TYPE_CHECKING:
+    from chassis.metrics import Metrics
+    from chassis.slow import SlowLog
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +27,12 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # a name for mypy; grpc 
 Behavior = Callable[[Any, Any], Any]
 _Failure = tuple[grpc.StatusCode, str]
 
-_KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
+_KINDS = {  # as grpc names a handler's field, and Prometheus its kind
+    "unary_unary": "unary",
+    "unary_stream": "server_stream",
+    "stream_unary": "client_stream",
+    "stream_stream": "bidi_stream",
+}
 _HIDDEN = "internal error; the service's log has it"
 # What a call to another service failed with and a caller may see: trying again later is right.
 _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
@@ -31,7 +41,9 @@ _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps each method once, when it is first called."""
 
-    def __init__(self) -> None:
+    def __init__(self, slow: SlowLog | None = None, metrics: Metrics | None = None) -> None:
+        self._slow = slow
+        self._metrics = metrics
         self._wrapped: dict[str, Handler] = {}
         self._streams: set[asyncio.Task[Any]] = set()
         self._dismissed: set[asyncio.Task[Any]] = set()
@@ -60,9 +72,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             self._dismissed.add(task)
             task.cancel()
 
-    def _wrap(self, handler: Handler, method: str) -> Handler:
+    def _wrap(self, handler: Handler, name: str) -> Handler:
         kind = next(kind for kind in _KINDS if getattr(handler, kind, None))
         behavior: Behavior = getattr(handler, kind)
+        meter = self._metrics.meter(_KINDS[kind], name) if self._metrics else None
+        slow = self._slow if kind == "unary_unary" else None  # a stream lasts as long as it may
+        method = Method(name, behavior, meter, slow)
         if not (inspect.iscoroutinefunction(behavior) or inspect.isasyncgenfunction(behavior)):
             generates = inspect.isgeneratorfunction(behavior)
             wrapper = (_generator if generates else _function)(behavior, method)
@@ -78,14 +93,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         )
         return made
 
-    def _stream(self, behavior: Behavior, method: str) -> Behavior:
+    def _stream(self, behavior: Behavior, method: Method) -> Behavior:
         """A coroutine even for a generator: so the generator is closed when its call ends, not
         when it is collected."""
         generates = inspect.isasyncgenfunction(behavior)
 
         @functools.wraps(behavior)
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-            began = time.perf_counter()
+            began = method.begin()
             task = asyncio.current_task()
             assert task is not None
             self._streams.add(task)
@@ -96,11 +111,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                             await context.write(answer)
                 else:
                     await behavior(request, context)
-                _done(method, "OK", began)
+                method.end(began, context)
             except BaseException as error:
                 if isinstance(error, asyncio.CancelledError) and task in self._dismissed:
                     task.uncancel()
-                    _done(method, "UNAVAILABLE", began)
+                    method.end(began, context, "UNAVAILABLE")
                     why = "this instance is going down: call again"
                     await context.abort(grpc.StatusCode.UNAVAILABLE, why)
                 await _end(method, began, error, context)
@@ -114,66 +129,94 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return call
 
 
-def _single(behavior: Behavior, method: str) -> Behavior:
+def _single(behavior: Behavior, method: Method) -> Behavior:
     @functools.wraps(behavior)
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        began = time.perf_counter()
+        began = method.begin()
         try:
             answer = await behavior(request, context)
         except BaseException as error:
-            await _end(method, began, error, context)
+            await _end(method, began, error, context, request)
             raise
-        _done(method, "OK", began)
+        method.end(began, context, request=request)
         return answer
 
     return call
 
 
-def _function(behavior: Behavior, method: str) -> Behavior:
+def _function(behavior: Behavior, method: Method) -> Behavior:
     """For a plain function, which gRPC runs in a thread."""
 
     @functools.wraps(behavior)
-    def call(request: Any, context: grpc.ServicerContext) -> Any:
-        began = time.perf_counter()
+    def call(request: Any, context: Any) -> Any:
+        began, context = method.begin(), _Remembering(context)
         try:
             answer = behavior(request, context)
         except BaseException as error:
-            if failure := _failure(method, began, error):
+            if failure := _failure(method, began, error, context, request):
                 context.abort(*failure)
             raise
-        _done(method, "OK", began)
+        method.end(began, context, request=request)
         return answer
 
     return call
 
 
-def _generator(behavior: Behavior, method: str) -> Behavior:
+def _generator(behavior: Behavior, method: Method) -> Behavior:
     @functools.wraps(behavior)
-    def call(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-        began = time.perf_counter()
+    def call(request: Any, context: Any) -> Iterator[Any]:
+        began, context = method.begin(), _Remembering(context)
         try:
             yield from behavior(request, context)
         except BaseException as error:
-            failure = _failure(method, began, error)
+            failure = _failure(method, began, error, context)
             if failure is None:
                 raise
             # Not abort: from a generator in a thread, gRPC 1.85 now and then never ends the call.
             context.set_code(failure[0])
             context.set_details(failure[1])
             return
-        _done(method, "OK", began)
+        method.end(began, context)
 
     return call
 
 
+class _Remembering:
+    """The context of a call in a thread, which does not tell the code that it was given."""
+
+    def __init__(self, context: grpc.ServicerContext) -> None:
+        self._context = context
+        self._code: grpc.StatusCode | None = None
+
+    def code(self) -> grpc.StatusCode | None:
+        return self._code
+
+    def set_code(self, code: grpc.StatusCode) -> None:
+        self._code = code
+        self._context.set_code(code)
+
+    def abort(self, code: grpc.StatusCode, details: str) -> None:
+        self._code = code
+        self._context.abort(code, details)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+
 async def _end(
-    method: str, began: float, error: BaseException, context: grpc.aio.ServicerContext[Any, Any]
+    method: Method,
+    began: float,
+    error: BaseException,
+    context: grpc.aio.ServicerContext[Any, Any],
+    request: object = None,
 ) -> None:
-    if failure := _failure(method, began, error):
+    if failure := _failure(method, began, error, context, request):
         await context.abort(*failure)
 
 
-def _failure(method: str, began: float, error: BaseException) -> _Failure | None:
+def _failure(
+    method: Method, began: float, error: BaseException, context: Any, request: object = None
+) -> _Failure | None:
     """The status for what a servicer raised; None when the call has ended by itself. Nothing of
     an unexpected error reaches the caller: it may hold what is not theirs to see."""
     failure: _Failure | None = None
@@ -181,26 +224,21 @@ def _failure(method: str, began: float, error: BaseException) -> _Failure | None
         case RpcError():
             failure = error.code, str(error)
         case grpc.aio.AbortError():
-            _done(method, "aborted", began)
+            method.end(began, context, request=request)
             return None
         case asyncio.CancelledError() | GeneratorExit():
-            _done(method, "CANCELLED", began)
+            method.end(began, context, "CANCELLED", request)
             return None
         case NotImplementedError():
-            failure = grpc.StatusCode.UNIMPLEMENTED, f"{method} is not implemented here"
+            failure = grpc.StatusCode.UNIMPLEMENTED, f"{method.name} is not implemented here"
         case grpc.aio.AioRpcError() if error.code() in _PASSING:
-            log.warning("%s: a call to another service failed: %s", method, error.details())
+            log.warning("%s: a call to another service failed: %s", method.name, error.details())
             failure = error.code(), "a service that this one needs did not answer: try again"
         case Exception():
-            log.error("%s failed", method, exc_info=error)
+            log.error("%s failed", method.name, exc_info=error)
             failure = grpc.StatusCode.INTERNAL, _HIDDEN
         case _:
+            method.end(began, context, "UNKNOWN", request)
             return None
-    _done(method, failure[0].name, began)
+    method.end(began, context, failure[0].name, request)
     return failure
-
-
-def _done(method: str, code: str, began: float) -> None:
-    if log.isEnabledFor(logging.DEBUG):
-        took = (time.perf_counter() - began) * 1000
-        log.debug("%s %s in %.1f ms", method, code, took)

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import Literal
 
 Format = Literal["text", "json"]
-# What a LogRecord carries by itself; anything else was given as `extra`.
-_OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+RESERVED = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+"""What a LogRecord carries by itself; anything else was given as `extra`."""
 
 
 def setup(level: str, format: Format) -> None:
@@ -51,7 +51,7 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _extra(record: logging.LogRecord) -> dict[str, object]:
-    return {key: value for key, value in record.__dict__.items() if key not in _OWN}
+    return {key: value for key, value in record.__dict__.items() if key not in RESERVED}
 
 
 def _plain(value: object) -> str:

@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 INSTANCE = "draft.instance"
 """Metadata key of an instance's stable name: a later process of that name replaces the entry."""
 
+METRICS = "draft.metrics"
+"""Metadata key of where Prometheus scrapes a process, as host:port."""
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _CALL = 5.0  # seconds for one unary call
 _FAREWELL = 1.5  # seconds for the last one

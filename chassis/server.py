@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -18,6 +18,10 @@ from chassis.clients import MAX_MESSAGE, Address
 from chassis.errors import BindError, ChassisError
 from chassis.health import HealthServicer
 from chassis.interceptor import CallInterceptor
+
+if TYPE_CHECKING:
+    from chassis.metrics import Metrics
+    from chassis.slow import SlowLog
 
 OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE),
@@ -89,12 +93,15 @@ def make_server(
     address: Address,
     *,
     handlers: Iterable[grpc.GenericRpcHandler] = (),
+    slow: SlowLog | None = None,
+    metrics: Metrics | None = None,
 ) -> Server:
-    """A server for `servicers` that is bound to `address` (port 0: any) and not yet started.
+    """A server for `servicers` that is bound to `address` (port 0: any) and not yet started. Calls
+    are told to `slow` and counted in `metrics`.
 
     Raises BindError when the address is taken, ChassisError for what is no servicer.
     """
-    calls = CallInterceptor()
+    calls = CallInterceptor(slow, metrics)
     server = grpc.aio.server(interceptors=[calls], options=OPTIONS)
     names: list[str] = []
     for servicer in servicers:

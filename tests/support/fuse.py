@@ -70,13 +70,14 @@ async def fuse_node(blueprint: str, listen: int) -> AsyncIterator[Node]:
 
 
 @contextlib.contextmanager
-def fuse_process(folder: Path, blueprint: str, listen: int) -> Iterator[Service]:
+def fuse_process(folder: Path, blueprint: str, listen: int, **env: str) -> Iterator[Service]:
     """`python -m draft_services.fuse`, stopped whatever happens."""
     with running_service(
         "fuse",
         folder,
         DRAFT_SERVICE_ENTRYPOINT=blueprint,
         DRAFT_FUSE_LISTEN=f"127.0.0.1:{listen}",
+        **env,
     ) as process:
         yield process
 

@@ -13,6 +13,7 @@ run on one engine, be killed and come back, and all tell the same.
 - ``liveness``    who has been silent for too long: pure decisions over a heap of deadlines
 - ``nonce``       the cluster's secret, which a caller has to know
 - ``registry``    the life cycle of processes
+- ``figures``     what it tells Prometheus about itself
 - ``leadership``  which node the key ``leader`` names
 - ``backup``      all that the engine keeps, out of it and back
 - ``rpc/``        translates protobuf and gRPC; nothing else sees them

@@ -18,6 +18,7 @@ def main() -> None:
     app.on_start(blueprint.open)
     app.runner(blueprint.watch)
     app.health_check(blueprint.can_serve)
+    app.figures(blueprint.figures)
     app.on_stop(blueprint.close)
     app.run()
 

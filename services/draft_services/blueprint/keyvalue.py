@@ -76,6 +76,8 @@ class KeyValue:
     def __init__(self, store: Store, view: View) -> None:
         self._store = store
         self._view = view
+        self.watchers = 0
+        """Who watches now."""
 
     async def set(
         self, key: Key, value: bytes, *, expected: int | None = None, ttl: float | None = None
@@ -153,6 +155,7 @@ class KeyValue:
                 "watch again from 0"
             )
         reached = told = after
+        self.watchers += 1
         try:
             if after:
                 async for chunk in self._replay(kind, prefix, after):
@@ -188,6 +191,8 @@ class KeyValue:
                 f"the changes after revision {reached} are no longer all kept ({error}); "
                 "watch again from 0"
             ) from error
+        finally:
+            self.watchers -= 1
 
     async def _replay(self, kind: str, prefix: str, after: int) -> AsyncIterator[Chunk]:
         """What happened between `after` and where the history in memory begins."""

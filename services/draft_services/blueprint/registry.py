@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from uuid import uuid4
 
@@ -57,6 +57,10 @@ class Registry:
         self._heard_ns: dict[str, int] = {}
         self._liveness = Liveness(silent=silent, gone=gone)
         self._wake = asyncio.Event()
+        self.watchers = 0
+        """Who watches now."""
+        self.expired = dict.fromkeys((each.value for each in Verdict), 0)
+        """How often this node has acted on a silence, by what it came to."""
 
     # -- the life of a process
 
@@ -146,6 +150,15 @@ class Registry:
         found = [process for process in candidates if wanted.matches(process)]
         return sorted(found, key=lambda process: process.key)
 
+    def by_state(self) -> Mapping[str, int]:
+        """How many processes there are in each state."""
+        names = {state.value: state.name.lower() for state in RunningState}
+        found = dict.fromkeys(names.values(), 0)
+        for service in self._processes.values():
+            for process in service.values():
+                found[names.get(process.running_state, "unknown")] += 1
+        return found
+
     def heard_ns(self, process: Process) -> int:
         """When the process was last heard (nanoseconds since 1970), as far as this node knows."""
         return self._heard_ns.get(process.pid, process.joined_ns)
@@ -157,6 +170,17 @@ class Registry:
         the differences are told.
         """
         await self.view.current()
+        self.watchers += 1
+        try:
+            async with contextlib.aclosing(self._watched(wanted)) as events:
+                async for told in events:
+                    yield told
+        finally:
+            self.watchers -= 1
+
+    async def _watched(
+        self, wanted: Filter
+    ) -> AsyncGenerator[list[tuple[bool, Process]] | None, None]:
         sent: dict[Key, Process] = {}
         synced = False
         while True:
@@ -240,6 +264,7 @@ class Registry:
             if verdict is Verdict.GONE:
                 logger.warning("process %s of %s is gone", pid, process.name)
                 await self._store.delete(key, expected=entry.revision)
+                self.expired[verdict.value] += 1
             elif process.connected:
                 logger.warning("process %s of %s is silent", pid, process.name)
                 lost = replace(
@@ -248,6 +273,7 @@ class Registry:
                     health_state=HealthState.UNHEALTHY,
                 )
                 await self._store.put(key, lost.encode(), expected=entry.revision)
+                self.expired[verdict.value] += 1
         except Conflict:
             pass  # somebody else judged it first, or it changed: then it is heard or judged again
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
+from chassis.figures import Figure
 from draft_services.blueprint.backup import Backup
+from draft_services.blueprint.figures import figures
 from draft_services.blueprint.keyvalue import KeyValue
 from draft_services.blueprint.leadership import Leadership
 from draft_services.blueprint.registry import Registry
@@ -71,8 +73,9 @@ class Blueprint:
             live=[bucket_stream(PROCESSES)],
             current=self._current,
         )
+        self._keyvalue = KeyValue(self._keys, self._view)
         self.servicers = (
-            KeyValueRpc(KeyValue(self._keys, self._view)),
+            KeyValueRpc(self._keyvalue),
             RegistryRpc(self._registry, leadership),
             RaftRpc(Cluster(self._connection)),
             BackupRpc(backup),
@@ -91,6 +94,11 @@ class Blueprint:
     async def watch(self, stop: asyncio.Event) -> None:
         """Return at `stop`; raises what one of the parts failed with."""
         await self._or_failure(stop.wait())
+
+    def figures(self) -> Iterator[Figure]:
+        """What there is to tell Prometheus."""
+        writes = {"keys": self._keys.commit, "processes": self._processes.commit}
+        return figures(self._keyvalue, self._view, self._registry, writes)
 
     async def can_serve(self) -> None:
         """Return if reads and writes are possible now; raises why not."""

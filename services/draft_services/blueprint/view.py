@@ -25,6 +25,11 @@ _SKEW = 5.0  # how far the engine's clock may be ahead of ours when we look for 
 _NONE: Mapping[str, Entry] = {}
 
 
+def size_of(entry: Entry) -> int:
+    """Bytes that an entry takes: its value, and what it is found by."""
+    return len(entry.value) + len(entry.key.name) + len(entry.key.kind)
+
+
 class View:
     """Entries by kind and name, in memory; `follow` keeps it current."""
 
@@ -38,6 +43,12 @@ class View:
         self._store = store
         self.history = history or History()
         self.revision = 0
+        self.known = 0
+        """The last revision that the engine has named; what the view lacks of it is its lag."""
+        self.count = 0
+        """Entries that are held."""
+        self.bytes = 0
+        """What they take, names included, as the engine would count it."""
         self._on_change = on_change or (lambda _: None)
         self._entries: dict[str, dict[str, Entry]] = {}
         self._names: dict[str, list[str]] = {}  # sorted; made when asked for
@@ -47,6 +58,11 @@ class View:
         self._feed: ChangeFeed | None = None
         self._asking: asyncio.Task[int] | None = None
         self._asking_next: asyncio.Task[int] | None = None
+
+    @property
+    def lag(self) -> int:
+        """How many revisions it lacks, as far as the engine has been asked."""
+        return max(self.known - self.revision, 0)
 
     async def follow(self) -> None:
         """Take in every change, for ever."""
@@ -123,7 +139,8 @@ class View:
             await asyncio.wait({before})
         # Whoever comes from here on needs an answer to a question that is asked after it came.
         self._asking, self._asking_next = self._asking_next, None
-        return await self._store.revision()
+        self.known = max(self.known, revision := await self._store.revision())
+        return revision
 
     async def _until(self, revision: int) -> None:
         await self._loaded.wait()
@@ -156,13 +173,20 @@ class View:
     def _apply(self, change: Change) -> None:
         kind, name = change.key
         entries = self._entries.setdefault(kind, {})
+        before = entries.get(name)
+        if before is not None:
+            self.count -= 1
+            self.bytes -= size_of(before)
         if change.entry is None:
-            if entries.pop(name, None) is not None:
+            if before is not None:
+                del entries[name]
                 self._names.pop(kind, None)
         else:
-            if name not in entries:
+            if before is None:
                 self._names.pop(kind, None)
             entries[name] = change.entry
+            self.count += 1
+            self.bytes += size_of(change.entry)
         self._on_change(change)
 
     async def _expire_missed(self) -> None:

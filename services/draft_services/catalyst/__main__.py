@@ -25,6 +25,7 @@ def main() -> None:
     app.on_start(catalyst.open)
     app.runner(catalyst.watch)
     app.health_check(catalyst.can_serve)
+    app.figures(catalyst.figures)
     app.on_stop(catalyst.close)
     app.run()
 

@@ -1,9 +1,10 @@
 """The broker of one Catalyst process: one way into the log, one feed out of it, many consumers."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from chassis.figures import Figure
 from draft_services.catalyst import events
 from draft_services.catalyst.committer import Committer, Outcome
 from draft_services.catalyst.errors import CatalystError, OutOfRange, Unavailable
@@ -53,6 +54,9 @@ class Broker:
         self._committer = Committer(journal.append)
         self._window: Window | None = None
         self._closed = asyncio.Event()
+        self._subscriptions: set[Subscription] = set()
+        self._delivered = 0  # to consumers that have gone
+        self._last = 0  # the newest sequence that is known
 
     async def run(self, live: Callable[[], None]) -> None:
         """Moves events until cancelled; calls `live` once producers and consumers are served."""
@@ -92,12 +96,52 @@ class Broker:
         window = self._serving()
         position = await _position(self._journal, start)
         exact = isinstance(start, New | AtSequence)
-        return Subscription(window, self._journal, template, position, exact=exact)
+        subscription = Subscription(window, self._journal, template, position, exact=exact)
+        self._subscriptions.add(subscription)
+        subscription.on_close = self._forget
+        return subscription
+
+    def _forget(self, subscription: Subscription) -> None:
+        if subscription in self._subscriptions:
+            self._subscriptions.discard(subscription)
+            self._delivered += subscription.delivered
+
+    def figures(self) -> Iterator[Figure]:
+        """What there is to tell Prometheus."""
+        stored, window = self._committer, self._window
+        arrived = window.next - 1 if window else 0
+        yield Figure(
+            "draft_catalyst_events_produced_total",
+            "Events that this node has had stored.",
+            stored.stored,
+            kind="counter",
+        )
+        yield Figure(
+            "draft_catalyst_events_delivered_total",
+            "Events that this node has handed to consumers, once for each of them.",
+            self._delivered + sum(each.delivered for each in self._subscriptions),
+            kind="counter",
+        )
+        yield Figure(
+            "draft_catalyst_commit_batch_size", "Events that were stored together.", stored.batches
+        )
+        yield Figure("draft_catalyst_consumers", "Open consumers.", len(self._subscriptions))
+        yield Figure("draft_catalyst_last_sequence", "The newest event that has arrived.", arrived)
+        yield Figure(
+            "draft_catalyst_lag",
+            "Events that the engine has and this node has not read.",
+            max(self._last - arrived, 0),
+        )
+        yield Figure(
+            "draft_catalyst_consumer_lag",
+            "Events between the newest one and where the slowest consumer reads.",
+            max((arrived + 1 - each.position for each in self._subscriptions), default=0),
+        )
 
     async def current(self) -> None:
         """Returns once everything that is stored by now can be handed out."""
         window = self._serving()
-        last = (await self._journal.bounds()).last
+        last = self._last = (await self._journal.bounds()).last
         while window.next <= last:
             await window.changed()
 

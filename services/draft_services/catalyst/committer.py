@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+from chassis.figures import Sizes
 from draft_services.catalyst.errors import CatalystError, Unavailable
 from draft_services.catalyst.events import Event
 
@@ -24,6 +25,7 @@ PENDING_BYTES = 16 * 1024 * 1024
 # How long an outage of the engine is waited out: a killed one is back within seconds, a lost
 # leader of three within eight. Beyond, producers are told, and told at once until it is back.
 PATIENCE = 10.0
+_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, BATCH_EVENTS)
 _OVERHEAD = 512  # what an event takes beside its payload, roughly
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 0.5
 
@@ -52,6 +54,10 @@ class Committer:
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._lost_at: float | None = None
+        self.stored = 0
+        """Events that are on disk."""
+        self.batches = Sizes(_SIZES)
+        """How many events went together."""
 
     async def submit(self, event: Event) -> asyncio.Future[Outcome]:
         """Puts an event behind all submitted before it. Waits when too much is waiting."""
@@ -109,6 +115,8 @@ class Committer:
                 return [outcome for event in batch for outcome in await self._commit([event])]
             else:
                 self._lost_at = None
+                self.stored += len(batch)
+                self.batches.note(len(batch))
                 return sequences
 
 

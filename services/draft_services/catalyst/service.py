@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
+from chassis.figures import Figure
 from draft_services.catalyst.broker import Broker
 from draft_services.catalyst.errors import Unavailable
 from draft_services.catalyst.journal import Journal
@@ -36,6 +37,10 @@ class Catalyst:
         """Returns at `stop`, having sent everyone away; raises what the broker failed with."""
         await self._or_failure(stop.wait())
         self._broker.close()
+
+    def figures(self) -> Iterator[Figure]:
+        """What there is to tell Prometheus."""
+        return self._broker.figures()
 
     async def can_serve(self) -> None:
         """Returns if events can be stored and are handed out now; raises why not."""

@@ -7,7 +7,7 @@ until it has reached the window again. So nothing is lost and nothing piles up.
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from draft_services.catalyst.errors import OutOfRange, Unavailable
 from draft_services.catalyst.journal import Journal, JournalReader
@@ -37,6 +37,9 @@ class Subscription:
         self._exact = exact
         self._ahead: deque[StoredEvent] = deque()
         self._reader: JournalReader | None = None
+        self.delivered = 0
+        """Events that were taken."""
+        self.on_close: Callable[[Subscription], None] = lambda _: None
 
     @property
     def position(self) -> int:
@@ -51,6 +54,7 @@ class Subscription:
                 self._ahead.extend(chunk)
                 self._position = chunk[-1].sequence + 1
             if taken := self._take(limit, max_bytes):
+                self.delivered += len(taken)
                 return taken
 
     def _take(self, limit: int, max_bytes: int) -> list[StoredEvent]:
@@ -67,6 +71,11 @@ class Subscription:
         return taken
 
     async def aclose(self) -> None:
+        """Ends the reading."""
+        self.on_close(self)
+        await self._leave()
+
+    async def _leave(self) -> None:
         """Lets go of what the engine holds for it."""
         reader, self._reader = self._reader, None
         if reader is not None:
@@ -78,7 +87,7 @@ class Subscription:
         while True:
             chunk = self._window.read(self._position, CHUNK_EVENTS, CHUNK_BYTES)
             if chunk:
-                await self.aclose()
+                await self._leave()
                 return chunk
             if chunk is not None:
                 await self._window.changed()

@@ -11,12 +11,14 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from chassis.figures import Sizes
 from draft_services.engine.batches import Outgoing, store_all
 from draft_services.engine.connection import Connection
 from draft_services.engine.errors import EngineError, Unavailable
 
 _BATCH = 200  # beyond that a batch is no faster
 _BATCH_BYTES = 2 * 1024 * 1024
+_SIZES = (1, 2, 5, 10, 20, 50, 100, _BATCH)
 
 
 class _Pending(NamedTuple):
@@ -30,6 +32,10 @@ class GroupCommit:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.batches = Sizes(_SIZES)
+        """How many writes went together."""
+        self.written = 0
+        """Writes that are on disk."""
         self._pending: list[_Pending] = []
         self._sending: asyncio.Task[None] | None = None
 
@@ -76,6 +82,7 @@ class GroupCommit:
         return taken
 
     async def _store(self, batch: Sequence[_Pending]) -> None:
+        self.batches.note(len(batch))
         if len(batch) == 1:
             await self._single(batch[0])
             return
@@ -89,6 +96,7 @@ class GroupCommit:
         except EngineError:
             await asyncio.gather(*map(self._single, batch))
         else:
+            self.written += len(batch)
             for offset, pending in enumerate(batch):
                 if not pending.sequence.done():
                     pending.sequence.set_result(first + offset)
@@ -100,6 +108,7 @@ class GroupCommit:
         except EngineError as error:
             _fail(pending, error)
         else:
+            self.written += 1
             if not pending.sequence.done():
                 pending.sequence.set_result(int(ack["seq"]))
 

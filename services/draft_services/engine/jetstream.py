@@ -45,7 +45,7 @@ class JetStreamStore:
         self._bucket = bucket
         self._stream = streams.bucket_stream(bucket)
         self._prefix = f"$KV.{bucket}."
-        self._commit = GroupCommit(connection)
+        self.commit = GroupCommit(connection)
         self._generation: str | None = None
 
     async def open(self) -> None:
@@ -86,7 +86,7 @@ class JetStreamStore:
         headers = {**_REMOVAL, **_if_last(0)}
         message = Outgoing(self._subject(key), b"", headers)
         with contextlib.suppress(Conflict):
-            await self._commit.write(message, doing=f"mark {key.name!r} as gone")
+            await self.commit.write(message, doing=f"mark {key.name!r} as gone")
 
     async def entries(self) -> list[Entry]:
         """See `Store.entries`."""
@@ -163,7 +163,7 @@ class JetStreamStore:
                 sent |= _if_last(condition)
             try:
                 message = Outgoing(self._subject(key), value, sent)
-                return await self._commit.write(message, doing=f"write {key.name!r}")
+                return await self.commit.write(message, doing=f"write {key.name!r}")
             except Conflict as conflict:
                 # What the engine counts includes tombstones; what a caller counts does not.
                 last = await self._last(key)

@@ -27,6 +27,7 @@ def main() -> None:
     app.add_handler(fuse.xds)
     app.runner(fuse.run)
     app.health_check(fuse.can_serve)
+    app.figures(fuse.figures)
     app.run()
 
 

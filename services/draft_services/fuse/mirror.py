@@ -76,6 +76,11 @@ class Mirror:
         """Whether a route of this name is stored."""
         return name in self._routes
 
+    @property
+    def count(self) -> int:
+        """How many routes are stored."""
+        return len(self._routes)
+
     def routes(self) -> list[networking.Route]:
         """Every stored route that can be read, by name."""
         stored = (self._routes[name][1] for name in sorted(self._routes))

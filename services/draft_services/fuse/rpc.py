@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import grpc
@@ -38,6 +39,15 @@ class NetworkingRpc(NetworkingServiceServicer):
         self._blueprint = blueprint
         self._mirror = mirror
         self._publisher = publisher
+
+    def about(self, request: Any) -> Mapping[str, str]:
+        """What a request is about, for the log of slow ones."""
+        match request:
+            case pb.AddRouteRequest():
+                return {"route": request.route.name}
+            case pb.DeleteRouteRequest():
+                return {"route": request.name}
+        return {}
 
     async def AddRoute(self, request: pb.AddRouteRequest, context: Context) -> pb.AddRouteResponse:
         route = request.route

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import grpc
 
+from chassis.figures import Figure
 from draft_services.fuse.blueprint import Blueprint, BlueprintError
 from draft_services.fuse.mirror import Mirror
 from draft_services.fuse.publisher import Publisher
@@ -52,6 +53,24 @@ class Fuse:
             for task in (*parts, waiting):
                 task.cancel()
             await asyncio.gather(*parts, waiting, return_exceptions=True)
+
+    def figures(self) -> Iterator[Figure]:
+        """What there is to tell Prometheus."""
+        fleet = self._fleet
+        yield Figure("draft_fuse_routes", "Routes in Blueprint.", self._mirror.count)
+        yield Figure("draft_fuse_proxies", "Proxies that are connected.", fleet.proxies)
+        yield Figure(
+            "draft_fuse_answers_total",
+            "What proxies said to what they were sent: accepted, or refused.",
+            fleet.answers,
+            kind="counter",
+            label="answer",
+        )
+        yield Figure(
+            "draft_fuse_snapshot_version",
+            "The newest snapshot, counted from the start of this process.",
+            fleet.published,
+        )
 
     async def can_serve(self) -> None:
         """Return if routes can be changed and changes arrive; raises why not. Proxies are served

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import grpc
@@ -44,6 +44,15 @@ class KeyValueRpc(KeyValueServiceServicer):
 
     def __init__(self, keys: KeyValue) -> None:
         self._keys = keys
+
+    def about(self, request: Any) -> Mapping[str, str]:
+        """What a request is about, for the log of slow ones."""
+        if isinstance(request, pb.BatchRequest):
+            return {"operations": str(len(request.operations))}
+        if isinstance(request, pb.QueryRequest):
+            return {}
+        key = getattr(request, "key", "") or getattr(request, "prefix", "")
+        return {"key": key, "type": request.value.type_url}
 
     async def Set(self, request: pb.SetRequest, context: Context) -> pb.SetResponse:
         async with answering(context):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import grpc
@@ -34,6 +34,12 @@ class RegistryRpc(ServiceDiscoveryServiceServicer):
     def __init__(self, registry: Registry, leadership: Leadership) -> None:
         self._registry = registry
         self._leadership = leadership
+
+    def about(self, request: Any) -> Mapping[str, str]:
+        """What a request is about, for the log of slow ones."""
+        named = getattr(request, "filter", request)
+        told = {"service": getattr(named, "name", ""), "pid": getattr(named, "pid", "")}
+        return {field: text for field, text in told.items() if text}
 
     async def Initialize(
         self, request: pb.InitializeRequest, context: Context

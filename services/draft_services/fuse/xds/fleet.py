@@ -48,6 +48,15 @@ class Fleet:
         self._snapshot: Snapshot | None = None
         self._streams: set[_Stream] = set()
         self._moved = asyncio.Event()
+        self.published = 0
+        """Snapshots so far."""
+        self.answers = {"ack": 0, "nack": 0}
+        """What proxies said to what they were sent."""
+
+    @property
+    def proxies(self) -> int:
+        """How many are connected."""
+        return len(self._streams)
 
     def handler(self) -> grpc.GenericRpcHandler:
         """The aggregated discovery service, to be added to a gRPC server."""
@@ -61,6 +70,7 @@ class Fleet:
     def publish(self, snapshot: Snapshot) -> None:
         """Make this what every proxy should have."""
         self._snapshot = snapshot
+        self.published += 1
         for stream in self._streams:
             stream.wake.set()
 
@@ -124,6 +134,8 @@ class Fleet:
         try:
             first = True
             async for request in requests:
+                if request.response_nonce:
+                    self.answers["nack" if request.HasField("error_detail") else "ack"] += 1
                 for refusal in stream.session.receive(request):
                     log.error(
                         "proxy %s refuses %s %s: %s",
