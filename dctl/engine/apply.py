@@ -19,6 +19,7 @@ from typing import Any
 from dctl.engine.gate import Gate, opinion, relapse
 from dctl.engine.jobs import LOST, WELL, Job, is_exchange, link, prepares
 from dctl.engine.plan import Plan
+from dctl.engine.quorum import await_others, needs_the_others
 from dctl.engine.result import Event, Failure, Phase, Result
 from dctl.engine.rollout import undoing
 from dctl.engine.step import Role, Step
@@ -30,6 +31,8 @@ from dctl.hosts.base import (
     Host,
     Kind,
     Observed,
+    Probe,
+    Resource,
     State,
     machine_of,
 )
@@ -143,10 +146,20 @@ class _Run:
                 self._enter(job, Phase.SKIPPED)
             elif all(other.fulfils(condition) for other, condition in job.waits_for):
                 self._enter(job, Phase.ACTING)
-                job.future = pool.submit(self._act, job.step)
+                job.future = pool.submit(self._act, job.step, self._beside(job))
 
-    def _act(self, step: Step) -> None:
+    def _beside(self, job: Job) -> list[Resource]:
+        """The others that have to be well before this replica is exchanged, as they are now."""
+        if not (is_exchange(job.step) and needs_the_others(job.step.resource)):
+            return []
+        others = [j for j in self.jobs if j.step.service == job.step.service and j is not job]
+        now = [j.step.resource if j.started else j.step.before or j.step.resource for j in others]
+        return [resource for resource in now if resource]
+
+    def _act(self, step: Step, beside: Sequence[Resource]) -> None:
         host = self.hosts[step.host]
+        if beside and (own := step.before or step.resource):
+            await_others(own, beside, self._ask)
         match step.verdict.action:
             case Action.CREATE | Action.UPDATE | Action.REPLACE:
                 assert step.resource is not None
@@ -157,6 +170,10 @@ class _Run:
                 host.remove(step.name)
             case Action.NONE | Action.REFUSE:
                 raise AssertionError(f"a plan never carries out {step.verdict.action}")
+
+    def _ask(self, resource: Resource) -> Probe:
+        assert resource.check is not None
+        return self.hosts[resource.host].probe(resource.check)
 
     def _collect(self, pool: ThreadPoolExecutor) -> None:
         pending: dict[Future[Any], Job] = {job.future: job for job in self.jobs if job.future}

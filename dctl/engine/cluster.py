@@ -18,6 +18,7 @@ from dctl.engine.desired import desired
 from dctl.engine.digests import as_given, with_digests, with_todays_secrets
 from dctl.engine.history import ENDED, Record, Release, history, next_number, target
 from dctl.engine.hosts import UP, Hosts
+from dctl.engine.operate import Verb, operate
 from dctl.engine.plan import Plan, make_plan, only_of
 from dctl.engine.ports import PortBook
 from dctl.engine.records import entry, who
@@ -49,7 +50,6 @@ from dctl.spec.placement import hosts_of
 from dctl.spec.variant import Variant
 from dctl.workspace import load_spec
 
-Verb = Literal["start", "stop", "restart"]
 _KEPT = 3  # releases whose images stay for a rollback
 _PARALLEL = 32  # probes at once: they mostly wait
 
@@ -266,15 +266,8 @@ class OpenCluster:
         """Start, stop or restart what `names` select (nothing named: all) of the scope, under the
         lock."""
         chosen = self.select(*names, scope=scope)
-        first = self._first
-        with first.lock(who()):
-            number = next_number(first.journal())
-            first.record(entry(verb, number, steps=[f"{verb} {seen.name}" for seen in chosen]))
-            for seen in reversed(chosen) if verb == "stop" else chosen:
-                host = self.hosts()[seen.host]
-                {"start": host.start, "stop": host.stop, "restart": host.restart}[verb](seen.name)
-                say(seen.name)
-            first.record(entry(ENDED, number, done=[seen.name for seen in chosen]))
+        asked = self._asked(self._hosts.look_here()) if verb == "restart" else []
+        operate(verb, chosen, asked, self.hosts(), self._first, say)
 
     def end(self, how: Literal["down", "destroy", "clean"]) -> None:
         """Stop all that runs, or remove it, or remove every trace of the cluster too."""

@@ -49,6 +49,7 @@ def resource_json(resource: Resource) -> dict[str, Json]:
             "stand_in": resource_json(rollout.stand_in) if rollout.stand_in else None,
             "monitor": rollout.monitor,
             "overlap": rollout.overlap,
+            "quorum": rollout.quorum,
         }
         if rollout
         else None,
@@ -71,8 +72,9 @@ def resource_from(value: Mapping[str, Json]) -> Resource:
             rollout["parallel"],
             rollout["auto_rollback"],
             resource_from(rollout["stand_in"]) if rollout["stand_in"] else None,
-            rollout.get("monitor", 0.0),  # a release of an older dctl has none, and no overlap
+            rollout.get("monitor", 0.0),  # a release of an older dctl tells less
             rollout.get("overlap", False),
+            rollout.get("quorum", False),
         )
         if rollout
         else None,

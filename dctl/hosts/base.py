@@ -88,13 +88,15 @@ class Rollout:
     """How the replicas of a service are exchanged: `parallel` at once, put back when it fails
     (`auto_rollback`), and with a `stand_in` that serves meanwhile, if one can. It has failed, too,
     when one does not stay well for `monitor` seconds after the last exchange. With `overlap` a
-    replica that moves may run on both hosts for a while."""
+    replica that moves may run on both hosts for a while. Replicas of a `quorum` need more than half
+    of each other: one is touched only while all others are well."""
 
     parallel: int = 1
     auto_rollback: bool = False
     stand_in: Resource | None = None
     monitor: float = 0.0
     overlap: bool = False
+    quorum: bool = False
 
 
 @dataclass(frozen=True, slots=True)

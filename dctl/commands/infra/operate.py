@@ -12,7 +12,7 @@ from dctl.commands.options import scope, scope_options, spec_option, yes_option
 from dctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from dctl.engine.cluster import Verb
+    from dctl.engine.operate import Verb
 
 
 def _add(verb: Verb, help: str) -> None:

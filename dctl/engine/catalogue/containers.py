@@ -90,6 +90,7 @@ class ContainerSite(Site):
                 for name, port in program.ports.items()
             },
             restart=part.restart.when,
+            stop_signal=program.stop_signal,
             stop_timeout=part.grace,
             memory=part.resources.memory,
             cpus=part.resources.cpus,

@@ -16,6 +16,8 @@ from dctl.hosts.routes import INGRESS, RouteSpec
 from dctl.spec.core import Blueprint, Catalyst, Envoy, Fuse, Nats
 
 _DEFAULT_FUSE = Fuse()
+# A node of several ends as a lame duck: it hands over what it leads before it goes.
+_LAME_DUCK = "USR2"
 
 # gRPC packages of each core service: what `expose_core` routes at the ingress.
 _PACKAGES = {
@@ -68,6 +70,7 @@ def _nats(ground: Ground, part: Nats, instance: str) -> Program:
         check=Check("http", f"http://{monitor.target}/healthz"),
         source=__version__,
         volumes={"data": site.data(instance)},
+        stop_signal=_LAME_DUCK if part.replicas > 1 else "TERM",
     )
 
 

@@ -65,6 +65,7 @@ class ProcessSite(Site):
             source=program.source,
             restart=part.restart.when,
             backoff=(part.restart.backoff.low, part.restart.backoff.high),
+            stop_signal=program.stop_signal,
             stop_timeout=part.grace,
             ports={name: str(port.wish) for name, port in program.ports.items()},
             memory=part.resources.memory,

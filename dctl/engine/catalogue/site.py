@@ -17,6 +17,7 @@ from dctl.engine.ports import PortBook
 from dctl.hosts.base import Check, Endpoint, Json, Kind, Need, Resource, Rollout
 from dctl.hosts.ports import ANYWHERE, reachable
 from dctl.secrets.references import secret_name
+from dctl.spec.core import Nats
 from dctl.spec.workload import Health, Service, Workload
 
 NONCE_VARIABLE = "DRAFT_NONCE_FILE"
@@ -46,7 +47,8 @@ class Program:
     `argv` may be empty where an image brings its own. `files` are written into the instance's own
     folder (name -> text). `cwd` is a folder of the workspace, None for the instance's own data.
     `image` is a user's image; `source` is the digest of the program's own code. `volumes` (short
-    name -> path) outlive a container, `mounts` (path -> text) are files in one.
+    name -> path) outlive a container, `mounts` (path -> text) are files in one. `stop_signal` asks
+    it to end.
     """
 
     argv: Sequence[str] = ()
@@ -60,6 +62,7 @@ class Program:
     source: str = ""
     volumes: Mapping[str, str] = field(default_factory=dict)
     mounts: Mapping[str, str] = field(default_factory=dict)
+    stop_signal: str = "TERM"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +183,14 @@ def rollout_of(part: Workload) -> Rollout:
     # What may register under its instance's name, or keeps something, cannot be there twice.
     alone = not isinstance(part, Service) or part.run or part.volumes
     overlap = update.order == "start-first" and not alone
-    return Rollout(update.parallel, update.auto_rollback, monitor=update.monitor, overlap=overlap)
+    quorum = isinstance(part, Nats) and part.replicas > 1
+    return Rollout(
+        parallel=1 if quorum else update.parallel,
+        auto_rollback=update.auto_rollback,
+        monitor=update.monitor,
+        overlap=overlap,
+        quorum=quorum,
+    )
 
 
 def health_check(health: Health, ports: Mapping[str, Port]) -> Check | None:

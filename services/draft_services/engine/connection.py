@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import nats.errors
 from nats.aio.client import Client
@@ -28,6 +28,18 @@ _RECONNECT_WAIT = 0.1  # a killed server is back in ~0.1 s under a supervisor
 _PING_INTERVAL = 3  # nats-py's 120 s would leave us hanging on a stopped server
 _DRAIN_TIMEOUT = 2
 _MOST_COPIES = 5
+# Told by the engine to whoever wants to know. What the leader before was asked is lost, unless the
+# answer is on its way already.
+_ELECTED = "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED."
+_ON_ITS_WAY = 0.2
+_READS = ("$JS.API.STREAM.INFO.", "$JS.API.STREAM.MSG.GET.")
+
+
+class _Asked(NamedTuple):
+    """A request on its way."""
+
+    subject: str
+    answered: asyncio.Future[Msg]
 
 
 class Connection:
@@ -44,7 +56,7 @@ class Connection:
         self._client = Client()
         self._on_reconnect: list[Callable[[], None]] = []
         self._answers = f"{self._client.new_inbox()}."
-        self._asked: dict[str, asyncio.Future[Msg]] = {}
+        self._asked: dict[str, _Asked] = {}
         self._number = 0
 
     async def open(self, within: float = CONNECT_TIMEOUT) -> None:
@@ -109,7 +121,8 @@ class Connection:
         self._check(doing)
         self._number += 1
         reply = f"{self._answers}{self._number}"
-        answered = self._asked[reply] = asyncio.Future[Msg]()
+        answered = asyncio.Future[Msg]()
+        self._asked[reply] = _Asked(subject, answered)
         try:
             with translated(doing):
                 await self._client.publish(
@@ -174,12 +187,19 @@ class Connection:
 
     async def _answered(self, message: Msg) -> None:
         asked = self._asked.get(message.subject)
-        if asked is None or asked.done():
+        if asked is None or asked.answered.done():
             return  # it came too late
         if message.headers and message.headers.get("Status") == "503":
-            asked.set_exception(nats.errors.NoRespondersError())
+            asked.answered.set_exception(nats.errors.NoRespondersError())
         else:
-            asked.set_result(message)
+            asked.answered.set_result(message)
+
+    async def _elected(self, message: Msg) -> None:
+        """A stream has another leader: nobody answers any more what was asked before."""
+        stream = message.subject.removeprefix(_ELECTED)
+        before = [asked for asked in self._asked.values() if _is_for(asked.subject, stream)]
+        if before:
+            asyncio.get_running_loop().call_later(_ON_ITS_WAY, _give_up, before)
 
     def _check(self, doing: str) -> None:
         if not self._client.is_connected:
@@ -190,9 +210,7 @@ class Connection:
 
     async def _connect(self) -> None:
         async def disconnected() -> None:
-            for asked in self._asked.values():
-                if not asked.done():
-                    asked.set_exception(nats.errors.StaleConnectionError())
+            _give_up(self._asked.values())
             if not self._client.is_closed:
                 logger.warning("lost the engine at %s; reconnecting", self.url)
 
@@ -219,6 +237,7 @@ class Connection:
             reconnected_cb=reconnected,
         )
         await self._client.subscribe(f"{self._answers}*", cb=self._answered)
+        await self._client.subscribe(f"{_ELECTED}*", cb=self._elected)
 
 
 async def connect(
@@ -228,6 +247,20 @@ async def connect(
     connection = Connection(url, name=name, ping=ping)
     await connection.open(within)
     return connection
+
+
+def _give_up(requests: Iterable[_Asked]) -> None:
+    for asked in requests:
+        if not asked.answered.done():
+            asked.answered.set_exception(nats.errors.StaleConnectionError())
+
+
+def _is_for(subject: str, stream: str) -> bool:
+    """Whether a request is a write to that stream, or a read of it."""
+    if subject.startswith("$JS.API."):
+        return subject.startswith(_READS) and subject.split(".")[-1] == stream
+    kept = f"$KV.{stream.removeprefix('KV_')}." if stream.startswith("KV_") else f"{stream}."
+    return subject.startswith(kept)
 
 
 def parsed(data: bytes, doing: str) -> dict[str, Any]:
