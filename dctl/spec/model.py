@@ -77,6 +77,14 @@ class Security(Part):
     nonce: Nonce | None = None
 
 
+class Observability(Part):
+    """What can be seen of the services that are built on the chassis, the core ones too."""
+
+    metrics: Flag = Field(
+        False, description="each gets a port for Prometheus, which dctl picks and keeps"
+    )
+
+
 class Images(Part):
     """How images are built for the container runtime."""
 
@@ -98,6 +106,7 @@ class Cluster(Part):
     images: Images = Images()
     core: Core = Core()
     security: Security = Security()
+    observability: Observability = Observability()
     secrets: Named[Secret] = Field({})
     infra: Named[Backing] = Field({})
     services: Named[Service] = Field({})

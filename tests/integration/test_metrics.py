@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.blueprint import value
 from tests.support.catalyst import ALL, consuming, events, produce
+from tests.support.clusters import Cluster
 from tests.support.envoy import free_port
 from tests.support.fuse import fuse_process
 from tests.support.nats import Nats, running_nats
@@ -152,3 +153,29 @@ async def test_the_registry_tells_where_a_process_is_scraped(
     labels = {each.key: each.value for each in process.metadata}
     port = blueprint.env["DRAFT_DRAFT_METRICS_PORT"]
     assert labels["draft.metrics"] == f"127.0.0.1:{port}"
+
+
+def test_a_spec_that_asks_for_metrics_gives_each_service_a_port_that_the_registry_tells(
+    tmp_path: Path,
+) -> None:
+    cluster = Cluster(tmp_path)
+    cluster.extra = "observability: {metrics: true}\n"
+    cluster.write()
+    try:
+        cluster.dctl("infra", "apply", "-y")
+        assert "No changes" in cluster.dctl("infra", "plan").stdout
+        processes = cluster.json("ps")["items"]
+        scraped = {each["name"]: each["metadata"]["draft.metrics"] for each in processes}
+        assert set(scraped) == {"blueprint", "catalyst", "fuse", "echo"}
+        for name, address in scraped.items():
+            assert address in cluster.status()[f"{name}-1"]["address"]
+            with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
+                assert b"grpc_server_started_total" in answer.read()
+        cluster.extra = ""
+        cluster.write()
+        cluster.dctl("infra", "apply", "-y")
+        assert not [
+            each for each in cluster.json("ps")["items"] if "draft.metrics" in each["metadata"]
+        ]
+    finally:
+        cluster.close()

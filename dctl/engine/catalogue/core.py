@@ -113,7 +113,8 @@ def _chassis(
     instance: str,
     settings: Mapping[str, Any],
 ) -> Program:
-    grpc = ground.port(instance, "grpc", part.listen)
+    wishes = ground.scraped({"grpc": part.listen})
+    ports = {port: ground.port(instance, port, wish) for port, wish in wishes.items()}
     # They wait for each other with a back-off of their own; starting them side by side makes the
     # cluster stand sooner, and apply still waits for the health of each.
     needs = {"nats": "started"}
@@ -121,10 +122,10 @@ def _chassis(
         needs["blueprint"] = "started"
     return Program(
         argv=ground.site(instance).module(f"draft_services.{name}"),
-        env=ground.bootstrap(name, instance, grpc),
+        env=ground.bootstrap(name, instance, ports),
         files={"config.yaml": to_yaml({name: {**settings, **part.config}})},
-        ports={"grpc": grpc},
-        check=Check("grpc", str(grpc.target)),
+        ports=ports,
+        check=Check("grpc", str(ports["grpc"].target)),
         needs=needs,
         source=__version__,
     )

@@ -11,10 +11,12 @@ from dctl.engine.catalogue.parts import parts, placed
 from dctl.engine.catalogue.site import NONCE_VARIABLE, Instance, Port, Program, Site
 from dctl.hosts.base import Condition, Endpoint, Need, Resource
 from dctl.spec import Cluster
-from dctl.spec.types import Address
+from dctl.spec.types import LOOPBACK, Address
 from dctl.spec.workload import Workload
 
 STAND_IN = "next"
+METRICS = "metrics"
+"""The name of the port at which Prometheus scrapes."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,18 @@ class Ground:
             for instance in self.instances.get(part, ())
         )
 
-    def bootstrap(self, service: str, instance: str, grpc: Port | None) -> dict[str, str]:
+    def scraped(self, wishes: Mapping[str, Address]) -> dict[str, Address]:
+        """The ports of a chassis service, with one for metrics where those are wanted."""
+        wanted = self.cluster.observability.metrics
+        return (
+            {**wishes, METRICS: wishes.get(METRICS, Address(LOOPBACK, 0))}
+            if wanted
+            else dict(wishes)
+        )
+
+    def bootstrap(self, service: str, instance: str, ports: Mapping[str, Port]) -> dict[str, str]:
         """The environment that every chassis service reads."""
+        grpc, metrics = ports.get("grpc"), ports.get(METRICS)
         site = self.site(instance)
         env = {
             "DRAFT_CONFIG": f"{site.files(instance)}/config.yaml",
@@ -90,6 +102,11 @@ class Ground:
                 "DRAFT_SERVICE_NETWORK_BIND_PORT": str(grpc.bind.port),
                 "DRAFT_SERVICE_NETWORK_INTERNAL_HOST": grpc.call.host,
                 "DRAFT_SERVICE_NETWORK_INTERNAL_PORT": str(grpc.call.port),
+            }
+        if metrics is not None and self.cluster.observability.metrics:
+            env |= {
+                "DRAFT_DRAFT_METRICS_PORT": str(metrics.bind.port),
+                "DRAFT_DRAFT_METRICS_ADDRESS": str(metrics.call),
             }
         return env
 

@@ -46,8 +46,10 @@ def _replica(ground: Ground, name: str, service: Service, instance: str) -> Prog
     wishes = dict(service.ports)
     if service.run and "grpc" not in wishes:
         wishes = {"grpc": Address("127.0.0.1", 0), **wishes}
+    if service.run:
+        wishes = ground.scraped(wishes)
     ports = {port: ground.port(instance, port, wish) for port, wish in wishes.items()}
-    env = ground.bootstrap(name, instance, ports.get("grpc"))
+    env = ground.bootstrap(name, instance, ports)
     for port, got in ports.items():
         env[f"DRAFT_PORT_{port.upper().replace('-', '_')}"] = str(got.bind.port)
     health = service.health or (Health(grpc=True) if service.run else None)

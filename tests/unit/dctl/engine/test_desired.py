@@ -94,6 +94,27 @@ def test_a_service_is_told_who_it_is_and_where_blueprint_is(build: Build) -> Non
     assert env["REGION"] == "eu"
 
 
+def test_metrics_are_a_port_more_for_what_is_built_on_the_chassis_and_none_unless_asked(
+    build: Build,
+) -> None:
+    services = """services:
+  cart: {run: services/cart, replicas: 2}
+  fixed: {run: services/cart, ports: {metrics: 9100}}
+  web: {command: [web]}
+"""
+    without = build(services)
+    asked = build("observability: {metrics: true}\n" + services)
+    scraped = {name for name, resource in asked.items() if "metrics" in resource.ports}
+    assert scraped == {"blueprint-1", "catalyst-1", "fuse-1", "cart-1", "cart-2", "fixed-1"}
+    for name in scraped:
+        port = asked[name].ports["metrics"]
+        assert asked[name].spec["env"]["DRAFT_DRAFT_METRICS_PORT"] == str(port.port)
+        assert asked[name].spec["env"]["DRAFT_DRAFT_METRICS_ADDRESS"] == str(port)
+    assert asked["fixed-1"].ports["metrics"].port == 9100
+    assert [*asked["cart-1"].ports] == ["grpc", "metrics"], "health is asked of the first"
+    assert not [r for r in without.values() if "DRAFT_METRICS" in str(r.spec)]
+
+
 def test_config_of_the_spec_is_merged_over_the_folders(build: Build) -> None:
     text = "services: {cart: {run: services/cart, config: {shop: {tax: 7}}}}\n"
     config = build(text)["cart-1"].spec["files"]["config.yaml"]

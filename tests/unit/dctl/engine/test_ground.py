@@ -87,6 +87,13 @@ def test_what_others_call_listens_where_they_reach_it_and_the_rest_on_loopback(
     assert listens["envoy-1"] == ["0.0.0.0:10000", "127.0.0.1:19000"]
 
 
+def test_metrics_are_told_where_the_service_listens(build: Build) -> None:
+    blueprint = build(HOSTS + CORE + "observability: {metrics: true}\n")["blueprint-2"]
+    assert blueprint.ports["metrics"].host == "10.0.0.2"
+    address = str(blueprint.ports["metrics"])
+    assert blueprint.spec["env"]["DRAFT_DRAFT_METRICS_ADDRESS"] == address
+
+
 def test_the_first_on_each_host_has_the_wished_port_and_further_ones_any(build: Build) -> None:
     found = build(HOSTS + CORE)
     ports = [found[f"fuse-{n}"].ports["grpc"].port for n in (1, 2, 3)]
