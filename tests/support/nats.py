@@ -22,7 +22,7 @@ listen: 127.0.0.1:{port}
 max_payload: 4MB
 jetstream {{
   store_dir: "{folder}"
-  max_file_store: 1G
+  max_file_store: {max_store}
   max_memory_store: 64M
   sync_interval: always
 }}
@@ -47,8 +47,9 @@ def nats_server() -> str:
 class Nats:
     """One nats-server process and its data folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, max_store: str = "1G") -> None:
         self.folder = folder
+        self.max_store = max_store
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -57,7 +58,8 @@ class Nats:
         """Start it and return once it accepts connections."""
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "nats.conf"
-        config.write_text(CONFIG.format(port=self.port, folder=self.folder / "data"))
+        text = CONFIG.format(port=self.port, folder=self.folder / "data", max_store=self.max_store)
+        config.write_text(text)
         with (self.folder / "nats.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [nats_server(), "-c", str(config)], stdout=log, stderr=subprocess.STDOUT
@@ -107,9 +109,9 @@ class Nats:
 
 
 @contextlib.contextmanager
-def running_nats(folder: Path) -> Iterator[Nats]:
+def running_nats(folder: Path, *, max_store: str = "1G") -> Iterator[Nats]:
     """A started server, stopped whatever happens."""
-    server = Nats(folder)
+    server = Nats(folder, max_store=max_store)
     try:
         server.start()
         yield server

@@ -88,14 +88,17 @@ def _cluster_of(ground: Ground, part: Nats, own: Port) -> str:
 
 def _blueprint(ground: Ground, part: Blueprint, instance: str) -> Program:
     nonce = ground.site(instance).nonce or "any"
-    settings = {"nats": _engine(ground), "nonce": nonce}
+    settings: dict[str, Any] = {"nats": _engine(ground), "nonce": nonce}
+    if (nats := ground.cluster.core.nats) is not False:
+        # Half is for events. What is left lets removals and processes go on when keys are full.
+        settings["max_store"] = nats.max_store * 3 // 8
     return _chassis(ground, part, "blueprint", instance, settings)
 
 
 def _catalyst(ground: Ground, part: Catalyst, instance: str) -> Program:
     settings: dict[str, Any] = {"nats": _engine(ground)}
     if (nats := ground.cluster.core.nats) is not False:
-        settings["max_store"] = nats.max_store // 2  # the rest is for keys and processes
+        settings["max_store"] = nats.max_store // 2
     return _chassis(ground, part, "catalyst", instance, settings)
 
 

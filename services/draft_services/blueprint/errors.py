@@ -24,6 +24,10 @@ class TooLarge(BlueprintError):
     """A value exceeds its limit."""
 
 
+class Exhausted(BlueprintError):
+    """There is as much as there may be: of keys, of bytes, of watchers."""
+
+
 class OutOfRange(BlueprintError):
     """A revision that cannot be resumed from."""
 

@@ -19,6 +19,17 @@ def figures(
     yield Figure("draft_blueprint_keys", "Keys that are held.", keys.count)
     yield Figure("draft_blueprint_bytes", "Bytes of keys and values that are held.", keys.bytes)
     yield Figure(
+        "draft_blueprint_stored_bytes",
+        "Bytes that the engine keeps of keys and of what they were before.",
+        keyvalue.held.stored,
+    )
+    yield Figure(
+        "draft_blueprint_limit",
+        "The most that there may be.",
+        {name: getattr(keyvalue.limits, name) for name in ("keys", "bytes", "store", "watchers")},
+        label="of",
+    )
+    yield Figure(
         "draft_blueprint_view_revision",
         "The last revision that the view has taken in.",
         {name: view.revision for name, view in views.items()},

@@ -10,14 +10,20 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from draft_services.blueprint.errors import InvalidArgument, NotFound, OutOfRange, TooLarge
-from draft_services.blueprint.view import View
+from draft_services.blueprint.errors import (
+    Exhausted,
+    InvalidArgument,
+    NotFound,
+    OutOfRange,
+    TooLarge,
+)
+from draft_services.blueprint.limits import Held, Limits, Write, refusal, too_many_watches
+from draft_services.blueprint.view import View, size_of
 from draft_services.engine.errors import Compacted
 from draft_services.engine.store import Change, Entry, Key, Store, Version
 
 MAX_KEY = 1024
 MAX_TYPE_URL = 256  # with the longest key it still fits a subject of the engine
-MAX_VALUE = 1024 * 1024
 MAX_PAGE_BYTES = 4 * 1024 * 1024  # half a message: a page always fits one
 _CHUNK = 100  # changes in one message to a watcher
 _CHUNK_BYTES = 64 * 1024
@@ -73,9 +79,11 @@ def checked_type(type_url: str) -> str:
 class KeyValue:
     """The public key/value space."""
 
-    def __init__(self, store: Store, view: View) -> None:
+    def __init__(self, store: Store, view: View, limits: Limits) -> None:
         self._store = store
         self._view = view
+        self.limits = limits
+        self._coming_keys = self._coming_bytes = 0  # by writes that are on their way
         self.watchers = 0
         """Who watches now."""
 
@@ -83,14 +91,42 @@ class KeyValue:
         self, key: Key, value: bytes, *, expected: int | None = None, ttl: float | None = None
     ) -> int:
         """Write; returns the revision. `Conflict` when the condition does not hold."""
-        if len(value) > MAX_VALUE:
+        if len(value) > self.limits.value:
             raise TooLarge(
-                f"value: is {len(value)} bytes, the limit is {MAX_VALUE} (1 MiB); "
+                f"value: is {len(value)} bytes, the limit is {self.limits.value}; "
                 "keep large data elsewhere and store where it is"
             )
         if ttl is not None and not 0 <= ttl <= MAX_TTL:
             raise InvalidArgument(f"ttl: must be between 0 and {MAX_TTL} seconds, not {ttl:g}")
-        return await self._store.put(key, value, expected=expected, ttl=ttl)
+        if self._refusal(key, value, ttl):
+            await self._view.current()  # what was removed meanwhile counts no more
+            if words := self._refusal(key, value, ttl):
+                raise Exhausted(words)
+        write = self._write(key, value, ttl)
+        self._coming_keys += write.keys
+        self._coming_bytes += write.bytes
+        try:
+            return await self._store.put(key, value, expected=expected, ttl=ttl)
+        finally:
+            self._coming_keys -= write.keys
+            self._coming_bytes -= write.bytes
+
+    def _write(self, key: Key, value: bytes, ttl: float | None) -> Write:
+        before = self._view.get(key)
+        size = size_of(key, value)
+        return Write(size, size_of(key, before.value) if before else None, replaces=bool(ttl))
+
+    def _refusal(self, key: Key, value: bytes, ttl: float | None) -> str:
+        return refusal(self.limits, self.held, self._write(key, value, ttl))
+
+    @property
+    def held(self) -> Held:
+        """What there is, with what is on its way from here."""
+        return Held(
+            self._view.count + self._coming_keys,
+            self._view.bytes + self._coming_bytes,
+            self._store.stored,
+        )
 
     async def get(self, key: Key) -> Entry:
         """Read; `NotFound` when there is none."""
@@ -154,6 +190,8 @@ class KeyValue:
                 f"from_revision: {after} is of another generation (a backup was restored since); "
                 "watch again from 0"
             )
+        if self.watchers >= self.limits.watchers:
+            raise Exhausted(too_many_watches(self.watchers, self.limits.watchers))
         reached = told = after
         self.watchers += 1
         try:

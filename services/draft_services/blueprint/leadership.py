@@ -7,6 +7,7 @@ address. A node claims it when nobody holds it, or the holder has left the regis
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -72,6 +73,12 @@ class Leadership:
         ids.setdefault(self.address, "self")
         leader = self._holder()
         return [Node(ids[each], each, _url(each) == leader) for each in sorted(ids)]
+
+    async def renew(self) -> None:
+        """Write the name as it is: so it is seen whether anything can be written."""
+        if entry := self._view.get(self._key):
+            with contextlib.suppress(Conflict):
+                await self._store.put(self._key, entry.value, expected=entry.revision)
 
     async def hold(self) -> None:
         """Claim the name whenever it has to be claimed, for ever."""

@@ -16,7 +16,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from uuid import uuid4
 
-from draft_services.blueprint.errors import InvalidArgument, NotFound
+from draft_services.blueprint.errors import Exhausted, InvalidArgument, NotFound
+from draft_services.blueprint.limits import too_many_watches
 from draft_services.blueprint.liveness import Liveness, Verdict
 from draft_services.blueprint.nonce import Nonce, check_nonce
 from draft_services.blueprint.process import Details, Filter, HealthState, Process, RunningState
@@ -46,6 +47,7 @@ class Registry:
         nonce: Nonce,
         silent: float,
         gone: float,
+        max_watchers: int = 10_000,
     ) -> None:
         self.view = View(store, on_change=self._applied)
         self._store = store
@@ -57,6 +59,7 @@ class Registry:
         self._heard_ns: dict[str, int] = {}
         self._liveness = Liveness(silent=silent, gone=gone)
         self._wake = asyncio.Event()
+        self._max_watchers = max_watchers
         self.watchers = 0
         """Who watches now."""
         self.expired = dict.fromkeys((each.value for each in Verdict), 0)
@@ -170,6 +173,8 @@ class Registry:
         the differences are told.
         """
         await self.view.current()
+        if self.watchers >= self._max_watchers:
+            raise Exhausted(too_many_watches(self.watchers, self._max_watchers))
         self.watchers += 1
         try:
             async with contextlib.aclosing(self._watched(wanted)) as events:

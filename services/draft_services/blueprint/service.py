@@ -22,7 +22,7 @@ from draft_services.blueprint.tokens import Tokens
 from draft_services.blueprint.view import View
 from draft_services.engine.cluster import Cluster
 from draft_services.engine.connection import Connection
-from draft_services.engine.errors import Unavailable
+from draft_services.engine.errors import Full, Unavailable
 from draft_services.engine.jetstream import JetStreamStore
 from draft_services.engine.leases import Leases
 from draft_services.engine.streams import bucket_stream
@@ -55,6 +55,7 @@ class Blueprint:
             nonce=settings.read_nonce,
             silent=settings.silent,
             gone=settings.gone,
+            max_watchers=settings.max_watchers,
         )
         self._view = View(self._keys)
         leadership = self._leadership = Leadership(
@@ -73,7 +74,7 @@ class Blueprint:
             live=[bucket_stream(PROCESSES)],
             current=self._current,
         )
-        self._keyvalue = KeyValue(self._keys, self._view)
+        self._keyvalue = KeyValue(self._keys, self._view, settings.limits)
         self.servicers = (
             KeyValueRpc(self._keyvalue),
             RegistryRpc(self._registry, leadership),
@@ -105,10 +106,16 @@ class Blueprint:
         try:
             async with asyncio.timeout(_PROMPT):
                 await self._current()
+                if self._keys.commit.why_not:
+                    await self._leadership.renew()
         except TimeoutError:
+            if why := self._keys.commit.why_not:
+                raise Full(why) from None
             raise Unavailable(
                 f"the engine at {self._settings.nats} does not answer within {_PROMPT:g} s"
             ) from None
+        if why := self._keys.commit.why_not:
+            raise Full(why)
 
     async def close(self) -> None:
         """End the parts, then the connection."""

@@ -7,6 +7,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from draft_services.blueprint.limits import MIB, Limits
+
 ANY = "any"
 
 
@@ -25,6 +27,18 @@ class Settings(BaseModel):
     """Seconds of silence after which a process leaves the registry."""
     token_lifetime: float = Field(default=30 * 24 * 3600, gt=0)
     """Seconds that an issued token is good for; a process initializes anew after it."""
+    max_keys: int = Field(default=1_000_000, gt=0)
+    """The most keys that are held. A million of 200 bytes take about 1 GB of this process."""
+    max_bytes: int = Field(default=512 * MIB, gt=0)
+    """The most that keys and values take together; all of it is in this process's memory."""
+    max_value: int = Field(default=MIB, gt=0, le=MIB)
+    """The most bytes of one value."""
+    max_store: int = Field(default=512 * MIB, gt=0)
+    """The most that the engine keeps of keys and of what they were before. dctl sets it to three
+    eighths of `core.nats.max_store`: half is for events, and the rest lets removals, expiries and
+    processes go on when this is reached."""
+    max_watchers: int = Field(default=10_000, gt=0)
+    """The most open watches, of keys and of processes each."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -45,6 +59,17 @@ class Settings(BaseModel):
                     f'must be "any" or the file that holds the secret: {error.strerror}'
                 ) from None
         return nonce
+
+    @property
+    def limits(self) -> Limits:
+        """How much may be held."""
+        return Limits(
+            keys=self.max_keys,
+            bytes=self.max_bytes,
+            store=self.max_store,
+            value=self.max_value,
+            watchers=self.max_watchers,
+        )
 
     def read_nonce(self) -> str | None:
         """The secret as of now, so that it can be changed in place; None accepts any."""

@@ -25,9 +25,9 @@ _SKEW = 5.0  # how far the engine's clock may be ahead of ours when we look for 
 _NONE: Mapping[str, Entry] = {}
 
 
-def size_of(entry: Entry) -> int:
+def size_of(key: Key, value: bytes) -> int:
     """Bytes that an entry takes: its value, and what it is found by."""
-    return len(entry.value) + len(entry.key.name) + len(entry.key.kind)
+    return len(value) + len(key.name) + len(key.kind)
 
 
 class View:
@@ -48,7 +48,7 @@ class View:
         self.count = 0
         """Entries that are held."""
         self.bytes = 0
-        """What they take, names included, as the engine would count it."""
+        """What they take, types and names included."""
         self._on_change = on_change or (lambda _: None)
         self._entries: dict[str, dict[str, Entry]] = {}
         self._names: dict[str, list[str]] = {}  # sorted; made when asked for
@@ -176,7 +176,7 @@ class View:
         before = entries.get(name)
         if before is not None:
             self.count -= 1
-            self.bytes -= size_of(before)
+            self.bytes -= size_of(change.key, before.value)
         if change.entry is None:
             if before is not None:
                 del entries[name]
@@ -186,7 +186,7 @@ class View:
                 self._names.pop(kind, None)
             entries[name] = change.entry
             self.count += 1
-            self.bytes += size_of(change.entry)
+            self.bytes += size_of(change.key, change.entry.value)
         self._on_change(change)
 
     async def _expire_missed(self) -> None:

@@ -9,6 +9,7 @@
 - ``jetstream``   its JetStream implementation
 - ``batches``     several messages at once, all or none
 - ``commit``      writes that come together go together
+- ``storing``     whether what is written gets stored
 - ``log``         append with deduplication, and read from a sequence or a time: Catalyst's events
 - ``reader``      what a stream keeps, pulled chunk by chunk by whoever reads slowly or far back
 - ``leases``      signs of life in a memory stream

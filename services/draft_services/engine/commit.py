@@ -8,16 +8,19 @@ then each of its writes goes by itself, and fails or holds by itself.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from chassis.figures import Sizes
 from draft_services.engine.batches import Outgoing, store_all
 from draft_services.engine.connection import Connection
-from draft_services.engine.errors import EngineError, Unavailable
+from draft_services.engine.errors import EngineError, Full, Unavailable, Uncertain
+from draft_services.engine.storing import Storing
 
 _BATCH = 200  # beyond that a batch is no faster
 _BATCH_BYTES = 2 * 1024 * 1024
+_OVERHEAD = 100  # bytes that a message takes beside its subject and data, nearly
 _SIZES = (1, 2, 5, 10, 20, 50, 100, _BATCH)
 
 
@@ -36,11 +39,25 @@ class GroupCommit:
         """How many writes went together."""
         self.written = 0
         """Writes that are on disk."""
+        self.bytes = 0
+        """What they took there, nearly."""
+        self._storing = Storing()
         self._pending: list[_Pending] = []
         self._sending: asyncio.Task[None] | None = None
 
+    @property
+    def why_not(self) -> str:
+        """Why nothing is stored now, in words; "" as far as it is."""
+        return self._storing.why_not(time.monotonic())
+
     async def write(self, message: Outgoing, *, doing: str) -> int:
-        """Store a message; returns its sequence once it is on disk."""
+        """Store a message; returns its sequence once it is on disk.
+
+        While nothing is stored, one write at a time finds out when that is over; `Full` says so to
+        the others at once.
+        """
+        if self._sending is not None and (why := self.why_not):
+            raise Full(f"{doing}: {why}")
         sequence: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._pending.append(_Pending(message, doing, sequence))
         if self._sending is None:
@@ -86,31 +103,46 @@ class GroupCommit:
         if len(batch) == 1:
             await self._single(batch[0])
             return
+        asked = time.monotonic()
         try:
             messages = [pending.message for pending in batch]
             doing = f"write {len(batch)} keys"
             first = await store_all(self._connection, messages, doing=doing)
         except Unavailable as error:
+            self._note(error, asked)
             for pending in batch:
                 _fail(pending, type(error)(f"{pending.doing}: {error}"))
         except EngineError:
             await asyncio.gather(*map(self._single, batch))
         else:
-            self.written += len(batch)
             for offset, pending in enumerate(batch):
-                if not pending.sequence.done():
-                    pending.sequence.set_result(first + offset)
+                self._done(pending, first + offset)
 
     async def _single(self, pending: _Pending) -> None:
         subject, data, headers = pending.message
+        asked = time.monotonic()
         try:
             ack = await self._connection.write(subject, data, doing=pending.doing, headers=headers)
         except EngineError as error:
+            self._note(error, asked)
             _fail(pending, error)
         else:
-            self.written += 1
-            if not pending.sequence.done():
-                pending.sequence.set_result(int(ack["seq"]))
+            self._done(pending, int(ack["seq"]))
+
+    def _done(self, pending: _Pending, sequence: int) -> None:
+        self._storing.stored()
+        self.written += 1
+        self.bytes += len(pending.message.subject) + len(pending.message.data) + _OVERHEAD
+        if not pending.sequence.done():
+            pending.sequence.set_result(sequence)
+
+    def _note(self, error: EngineError, asked: float) -> None:
+        if isinstance(error, Full):
+            self._storing.full(str(error))
+        elif not self._connection.connected:
+            self._storing.lost()
+        elif isinstance(error, Uncertain):
+            self._storing.unanswered(asked)
 
 
 def _fail(pending: _Pending, error: EngineError) -> None:

@@ -148,6 +148,8 @@ def refused(answer: Mapping[str, Any], doing: str) -> EngineError:
         found = re.search(r"(\d+)\s*$", words)
         return Conflict(words, current=int(found[1]) if found else None, code=code)
     ours = _BY_CODE.get(code or 0) or _BY_STATUS.get(status or 0) or Misused
+    if ours is Full:
+        words += "; the engine has no more room: raise core.nats.max_store in the spec, or its disk"
     return ours(words, code=code)
 
 

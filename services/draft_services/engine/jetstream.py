@@ -47,6 +47,8 @@ class JetStreamStore:
         self._prefix = f"$KV.{bucket}."
         self.commit = GroupCommit(connection)
         self._generation: str | None = None
+        self._told = 0  # bytes that the stream had when it was last asked ...
+        self._written = 0  # ... and what was written then
 
     async def open(self) -> None:
         """Create the stream where it is not there yet."""
@@ -106,10 +108,17 @@ class JetStreamStore:
         """See `Store.generation`."""
         return self._generation or ""
 
+    @property
+    def stored(self) -> int:
+        """See `Store.stored`. Writes of other nodes count once the stream was asked again."""
+        return self._told + self.commit.bytes - self._written
+
     async def revision(self) -> int:
         """See `Store.revision`. `Replaced` when the stream is not the one that was opened: what was
         read from that one is no longer true, whatever the revision."""
+        written = self.commit.bytes
         info = await self._connection.api(f"STREAM.INFO.{self._stream}")
+        self._told, self._written = int(info["state"]["bytes"]), written
         if self._generation not in (None, streams.generation(info)):
             raise Replaced(f"stream {self._stream} was replaced; try again in a moment")
         if not streams.leads(info):

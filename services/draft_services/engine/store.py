@@ -109,6 +109,11 @@ class Store(Protocol):
         """Which store the revisions are of; restoring a backup begins another one."""
         ...
 
+    @property
+    def stored(self) -> int:
+        """Bytes that it takes, history included: as it last told, and what was written since."""
+        ...
+
     async def revision(self) -> int:
         """The revision of the last change as of now."""
         ...

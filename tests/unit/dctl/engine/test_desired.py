@@ -115,6 +115,14 @@ def test_metrics_are_a_port_more_for_what_is_built_on_the_chassis_and_none_unles
     assert not [r for r in without.values() if "DRAFT_METRICS" in str(r.spec)]
 
 
+def test_keys_have_a_part_of_the_engine_unless_the_spec_says_how_much(build: Build) -> None:
+    def told(text: str) -> str:
+        return str(build(text)["blueprint-1"].spec["files"]["config.yaml"])
+
+    assert f"max_store: {64 * 1024**2 * 3 // 8}" in told("core: {nats: {max_store: 64M}}\n")
+    assert "max_store: 1000\n" in told("core: {blueprint: {config: {max_store: 1000}}}\n")
+
+
 def test_config_of_the_spec_is_merged_over_the_folders(build: Build) -> None:
     text = "services: {cart: {run: services/cart, config: {shop: {tax: 7}}}}\n"
     config = build(text)["cart-1"].spec["files"]["config.yaml"]

@@ -23,3 +23,10 @@ def test_the_nonce_is_a_file_or_any(tmp_path: Path) -> None:
     settings = Settings(nonce=str(file))
     assert settings.read_nonce() == "secret"
     assert "secret" not in repr(settings)
+
+
+def test_every_limit_is_in_the_docs() -> None:
+    text = Path("docs/operations.md").read_text()
+    limits = [name for name in Settings.model_fields if name.startswith("max_")]
+    assert limits
+    assert [name for name in limits if f"| `{name}` |" not in text] == []
