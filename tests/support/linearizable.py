@@ -62,13 +62,36 @@ def _search(operations: Sequence[Operation]) -> bool:
         done, state = places.pop()
         if done & answered == answered:
             return True
-        for at in _next(ordered, done):
-            possible, then = ordered[at].follows(state)
+        for at, then in _steps(ordered, done, state):
             place = done | 1 << at, then
-            if possible and place not in been:
+            if place not in been:
                 been.add(place)
                 places.append(place)
     return False
+
+
+def _steps(
+    ordered: Sequence[Operation], done: int, state: str | None
+) -> list[tuple[int, str | None]]:
+    """What may happen next, and what the key holds then."""
+    steps: list[tuple[int, str | None]] = []
+    unsure: set[str | None] = set()
+    for at in _next(ordered, done):
+        operation = ordered[at]
+        possible, then = operation.follows(state)
+        if not possible:
+            continue
+        if operation.ended == NOBODY_KNOWS:
+            # It need not happen, so not where it changes nothing. Of those that do the same, the
+            # first to begin can stand for the others.
+            if then != state and then not in unsure:
+                unsure.add(then)
+                steps.append((at, then))
+        elif operation.kind in ("read", "refused"):
+            return [(at, then)]  # it changes nothing, so it may as well be now
+        else:
+            steps.append((at, then))
+    return steps
 
 
 def _next(ordered: Sequence[Operation], done: int) -> list[int]:

@@ -92,6 +92,7 @@ def _blueprint(ground: Ground, part: Blueprint, instance: str) -> Program:
     if (nats := ground.cluster.core.nats) is not False:
         # Half is for events. What is left lets removals and processes go on when keys are full.
         settings["max_store"] = nats.max_store * 3 // 8
+        settings["engine"] = "any"
     return _chassis(ground, part, "blueprint", instance, settings)
 
 

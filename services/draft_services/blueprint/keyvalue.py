@@ -5,9 +5,10 @@ An entry is identified by (type URL, key). Reads are linearizable (see `view`).
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from draft_services.blueprint.errors import (
@@ -19,7 +20,7 @@ from draft_services.blueprint.errors import (
 )
 from draft_services.blueprint.limits import Held, Limits, Write, refusal, too_many_watches
 from draft_services.blueprint.view import View, size_of
-from draft_services.engine.errors import Compacted
+from draft_services.engine.errors import Compacted, Conflict, Unavailable
 from draft_services.engine.store import Change, Entry, Key, Store, Version
 
 MAX_KEY = 1024
@@ -27,6 +28,7 @@ MAX_TYPE_URL = 256  # with the longest key it still fits a subject of the engine
 MAX_PAGE_BYTES = 4 * 1024 * 1024  # half a message: a page always fits one
 _CHUNK = 100  # changes in one message to a watcher
 _CHUNK_BYTES = 64 * 1024
+_PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)  # seconds between attempts of a write
 _SILENT = 1000  # changes of others after which a watcher hears where it stands, to resume there
 MAX_TTL = 10 * 365 * 24 * 3600
 
@@ -106,7 +108,9 @@ class KeyValue:
         self._coming_keys += write.keys
         self._coming_bytes += write.bytes
         try:
-            return await self._store.put(key, value, expected=expected, ttl=ttl)
+            return await self._sure(
+                key, expected, lambda: self._store.put(key, value, expected=expected, ttl=ttl)
+            )
         finally:
             self._coming_keys -= write.keys
             self._coming_bytes -= write.bytes
@@ -138,7 +142,7 @@ class KeyValue:
 
     async def delete(self, key: Key, *, expected: int | None = None) -> int:
         """Remove; returns the revision, 0 when there was none."""
-        return await self._store.delete(key, expected=expected)
+        return await self._sure(key, expected, lambda: self._store.delete(key, expected=expected))
 
     async def list(self, kind: str, prefix: str, page_size: int, page_token: str) -> Page:
         """The entries of a type by the order of their keys. No page size: everything."""
@@ -231,6 +235,30 @@ class KeyValue:
             ) from error
         finally:
             self.watchers -= 1
+
+    async def _sure(
+        self, key: Key, expected: int | None, write: Callable[[], Awaitable[int]]
+    ) -> int:
+        """Write. That a condition does not hold, or that there is nothing to remove, may come from
+        a node that leads the engine no more: it is believed when the view says so, too."""
+        for pause in _PAUSES:
+            refusal = None
+            try:
+                if revision := await write():
+                    return revision
+            except Conflict as conflict:
+                refusal = conflict
+            await self._view.current()
+            entry = self._view.get(key)
+            current = entry.revision if entry else 0
+            if refusal is None and not current:
+                return 0
+            if refusal is not None and current != expected:
+                raise Conflict(
+                    f"{key.name!r} is at revision {current}, not {expected}", current=current
+                ) from refusal
+            await asyncio.sleep(pause)
+        raise Unavailable(f"the engine's nodes do not agree on {key.name!r} as yet; try again")
 
     async def _replay(self, kind: str, prefix: str, after: int) -> AsyncIterator[Chunk]:
         """What happened between `after` and where the history in memory begins."""

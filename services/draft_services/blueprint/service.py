@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -25,6 +26,7 @@ from draft_services.engine.connection import Connection
 from draft_services.engine.errors import Full, Unavailable
 from draft_services.engine.jetstream import JetStreamStore
 from draft_services.engine.leases import Leases
+from draft_services.engine.nodes import Nodes
 from draft_services.engine.streams import bucket_stream
 
 logger = logging.getLogger(__name__)
@@ -41,10 +43,15 @@ class Blueprint:
 
     def __init__(self, settings: Settings, *, address: str) -> None:
         self._settings = settings
-        self._connection = Connection(settings.nats, name=f"blueprint {address}")
-        self._keys = JetStreamStore(self._connection, KEYS)
-        self._processes = JetStreamStore(self._connection, PROCESSES)
-        signing = JetStreamStore(self._connection, SIGNING)
+        name, engine = f"blueprint {address}", settings.nats
+        self._connection = Connection(engine, name=name, login=settings.login("draft"))
+        system = Connection(engine, name=name, login=settings.login("system"))
+        several = bool(settings.engine) and system.copies > 1
+        self._connections = [self._connection, *([system] if several else [])]
+        nodes = Nodes(self._connection, system if several else None)
+        self._keys = JetStreamStore(self._connection, KEYS, nodes)
+        self._processes = JetStreamStore(self._connection, PROCESSES, nodes)
+        signing = JetStreamStore(self._connection, SIGNING, nodes)
         self._leases = Leases(self._connection, LEASES, max_age=settings.gone)
         self._tokens = Tokens(signing, lifetime=settings.token_lifetime)
         self._opening = [self._keys.open, self._processes.open, signing.open, self._tokens.open]
@@ -85,7 +92,8 @@ class Blueprint:
 
     async def open(self) -> None:
         """Return once everything is read from the engine; waits for the engine to come."""
-        await _patiently(lambda: self._connection.open(within=_CONNECT))
+        for connection in self._connections:
+            await _patiently(functools.partial(connection.open, within=_CONNECT))
         for step in self._opening:
             await _patiently(step)
         self._run(self._view.follow, self._registry.view.follow)
@@ -122,7 +130,8 @@ class Blueprint:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._connection.close()
+        for connection in reversed(self._connections):
+            await connection.close()
 
     async def _current(self) -> None:
         await self._view.current()

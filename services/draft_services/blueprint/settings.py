@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from draft_services.blueprint.limits import MIB, Limits
+from draft_services.engine.connection import Login
 
 ANY = "any"
 
@@ -19,6 +20,10 @@ class Settings(BaseModel):
 
     nats: str = "nats://127.0.0.1:4222"
     """The engine; several servers are separated by commas."""
+    engine: str = ""
+    """``any``, or the file that holds the password of the engine's users ``draft`` and ``system``;
+    empty for an engine that has no such users. Of several nodes, those are asked as ``system`` who
+    leads, so that no read is stale."""
     nonce: str = ANY
     """``any``, or the file that holds the cluster's secret."""
     silent: float = Field(default=15.0, gt=0)
@@ -48,17 +53,24 @@ class Settings(BaseModel):
             )
         return self
 
-    @field_validator("nonce")
+    @field_validator("nonce", "engine")
     @classmethod
-    def _readable(cls, nonce: str) -> str:
-        if nonce != ANY:
+    def _readable(cls, value: str) -> str:
+        if value != ANY:
             try:
-                Path(nonce).read_bytes()
+                Path(value).read_bytes()
             except OSError as error:
                 raise ValueError(
                     f'must be "any" or the file that holds the secret: {error.strerror}'
                 ) from None
-        return nonce
+        return value
+
+    def login(self, user: str) -> Login | None:
+        """As what `user` of the engine we come; None to one that asks nobody."""
+        if not self.engine:
+            return None
+        password = self.engine if self.engine == ANY else Path(self.engine).read_text("utf-8")
+        return Login(user, password.strip())
 
     @property
     def limits(self) -> Limits:

@@ -2,6 +2,7 @@
 
 - ``errors``      the engine's errors, and the one place where nats-py's become ours
 - ``connection``  one connection: requests with words for failures, and who hears of a reconnect
+- ``nodes``       what the leader of a stream says, and whether it leads still
 - ``subjects``    any Unicode key to a NATS subject and back
 - ``streams``     the streams that we keep, as values, and how they come into being
 - ``feed``        every message of a stream once and in order, over gaps and reconnects
@@ -13,9 +14,9 @@
 - ``log``         append with deduplication, and read from a sequence or a time: Catalyst's events
 - ``reader``      what a stream keeps, pulled chunk by chunk by whoever reads slowly or far back
 - ``leases``      signs of life in a memory stream
-- ``snapshots`` whole streams out of the engine and back: backups
-- ``upload``    the way of such a stream into the engine
-- ``restoring`` the sign that a backup is being restored, for which readers wait
+- ``snapshots``   whole streams out of the engine and back: backups
+- ``upload``      the way of such a stream into the engine
+- ``restoring``   the sign that a backup is being restored, for which readers wait
 - ``cluster``     the engine's nodes and figures
 
 nats-py's own key/value layer and ordered consumer are not used: the first sets neither TTL markers

@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import nats.errors
@@ -42,21 +43,33 @@ class _Asked(NamedTuple):
     answered: asyncio.Future[Msg]
 
 
+class Login(NamedTuple):
+    """Who we are to the engine."""
+
+    user: str
+    password: str
+
+
 class Connection:
     """A connection that reconnects by itself once it was opened.
 
     `url` may list several servers, separated by commas; `name` is what they show of us. One that
-    does not answer for some `ping` seconds, two times, is left for another.
+    does not answer for some `ping` seconds, two times, is left for another. `login` is None where
+    the engine asks nobody who they are.
     """
 
-    def __init__(self, url: str, *, name: str, ping: int = _PING_INTERVAL) -> None:
+    def __init__(
+        self, url: str, *, name: str, ping: int = _PING_INTERVAL, login: Login | None = None
+    ) -> None:
         self.url = url
         self.name = name
         self._ping = ping
+        self._login = login
         self._client = Client()
         self._on_reconnect: list[Callable[[], None]] = []
         self._answers = f"{self._client.new_inbox()}."
         self._asked: dict[str, _Asked] = {}
+        self._asked_all: dict[str, asyncio.Queue[Msg]] = {}
         self._number = 0
 
     async def open(self, within: float = CONNECT_TIMEOUT) -> None:
@@ -119,8 +132,7 @@ class Connection:
     ) -> Msg:
         """Send and wait for the answer; a lost connection ends the wait at once."""
         self._check(doing)
-        self._number += 1
-        reply = f"{self._answers}{self._number}"
+        reply = self._reply()
         answered = asyncio.Future[Msg]()
         self._asked[reply] = _Asked(subject, answered)
         try:
@@ -132,6 +144,22 @@ class Connection:
                     return await answered
         finally:
             del self._asked[reply]
+
+    @asynccontextmanager
+    async def ask_all(
+        self, subject: str, payload: bytes, *, doing: str
+    ) -> AsyncIterator[asyncio.Queue[Msg]]:
+        """Send to whoever hears it; their answers come into the queue. How long to wait, and for
+        how many, is the caller's."""
+        self._check(doing)
+        reply = self._reply()
+        answers = self._asked_all[reply] = asyncio.Queue[Msg]()
+        try:
+            with translated(doing):
+                await self._client.publish(subject, payload, reply)
+            yield answers
+        finally:
+            del self._asked_all[reply]
 
     async def api(
         self,
@@ -185,7 +213,14 @@ class Connection:
         with contextlib.suppress(nats.errors.Error, OSError):
             await self._client.close()
 
+    def _reply(self) -> str:
+        self._number += 1
+        return f"{self._answers}{self._number}"
+
     async def _answered(self, message: Msg) -> None:
+        if (answers := self._asked_all.get(message.subject)) is not None:
+            answers.put_nowait(message)
+            return
         asked = self._asked.get(message.subject)
         if asked is None or asked.answered.done():
             return  # it came too late
@@ -226,6 +261,8 @@ class Connection:
         await self._client.connect(
             servers=[part.strip() for part in self.url.split(",")],
             name=self.name,
+            user=self._login.user if self._login else None,
+            password=self._login.password if self._login else None,
             connect_timeout=2,
             reconnect_time_wait=_RECONNECT_WAIT,  # type: ignore[arg-type]  # seconds, a float too
             max_reconnect_attempts=-1,

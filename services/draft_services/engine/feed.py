@@ -23,6 +23,7 @@ from nats.aio.subscription import Subscription
 from draft_services.engine import restoring, streams
 from draft_services.engine.connection import Connection
 from draft_services.engine.errors import EngineError, NotFound, Replaced, Unavailable, translated
+from draft_services.engine.nodes import Nodes, Told
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ class Feed:
 
     Losses of the connection are waited out, and so is the restoring of a backup. It raises only
     when the stream is gone or is another one than before (`Replaced`). `generation` is the one that
-    is meant, if that is known already.
+    is meant, if that is known already; `nodes` tell who leads the stream.
     """
 
     def __init__(
@@ -129,8 +130,10 @@ class Feed:
         subject: str = ">",
         heartbeat: float = HEARTBEAT,
         generation: str | None = None,
+        nodes: Nodes | None = None,
     ) -> None:
         self._connection = connection
+        self._nodes = nodes or Nodes(connection)
         self._stream = stream
         self._start = start
         self._subject = subject
@@ -138,7 +141,9 @@ class Feed:
         self._generation = generation
         self._revision = 0
         self._seen_any = False
-        self._target = 0  # the stream's end when the consumer was made
+        self._told = Told({})  # what the leader said when the consumer was made
+        self._target = 0  # the stream's end then
+        self._node = ""  # the one that the consumer is on; "" where there is no other
         self._delivered = 0  # the consumer's own number of the last message
         self._waiting: deque[Msg] = deque()
         self._changed = asyncio.Event()
@@ -228,9 +233,8 @@ class Feed:
     async def _has_all(self, reached: int) -> bool:
         """Whether nothing is left up to the stream's end, as it was when the consumer was made.
 
-        A consumer may be on a node that is behind the stream's leader, and knows only what that
-        node has. The numbers after `reached` may as well be of messages that are gone: the leader
-        tells.
+        The numbers after `reached` may be of messages that are gone. A consumer may be on a node
+        that is behind the stream's leader, and knows only what that node has.
         """
         if not self._seen_any:
             if self._start.policy in ("new", "by_start_time"):
@@ -238,14 +242,25 @@ class Feed:
             reached = max(reached, self._start.sequence)
         if reached >= self._target:
             return True
-        asked = {"seq": reached + 1, "next_by_subj": self._subject}
         try:
+            if self._told.applied:
+                return await self._nothing_waits()
+            asked = {"seq": reached + 1, "next_by_subj": self._subject}
             found = await self._connection.api(f"STREAM.MSG.GET.{self._stream}", asked)
         except NotFound:
             return True
         except Unavailable:
             return False
         return int(found["message"]["seq"]) > self._target
+
+    async def _nothing_waits(self) -> bool:
+        """Whether the consumer has sent all, and its node has all that the leader had."""
+        if not await self._nodes.has(self._node, self._told):
+            self._reopen = True  # on a node that does better
+            return False
+        consumer = await self._connection.api(f"CONSUMER.INFO.{self._stream}.{self._consumer}")
+        sent = int(consumer["delivered"]["consumer_seq"])
+        return not consumer["num_pending"] and sent == self._delivered
 
     async def _control(self, raw: Msg, headers: Mapping[str, str]) -> bool:
         """Answer flow control; False when a heartbeat shows that messages were lost."""
@@ -284,7 +299,8 @@ class Feed:
         """Make a consumer behind what has been seen; returns how many messages wait."""
         await self._leave()
         await self._listen_for_deletion()
-        info = await self._connection.api(f"STREAM.INFO.{self._stream}")
+        told = await self._nodes.information(self._stream)
+        info = told.information
         last, generation = info["state"]["last_seq"], streams.generation(info)
         if last < self._revision:
             raise Replaced(
@@ -329,7 +345,8 @@ class Feed:
             self._reopen = True
             raise
         self._consumer = made["name"]
-        self._target = last
+        self._node = made.get("cluster", {}).get("leader", "")
+        self._told, self._target = told, last
         self._opened = True
         # What the consumer has delivered already by the time it answers is waiting too.
         return int(made.get("num_pending", 0)) + int(made["delivered"]["consumer_seq"])

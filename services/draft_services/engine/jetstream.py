@@ -29,6 +29,7 @@ from draft_services.engine.errors import (
     Unavailable,
 )
 from draft_services.engine.feed import Batch, Feed, Message, Start
+from draft_services.engine.nodes import Nodes
 from draft_services.engine.store import Change, Changes, Entry, Key, Version
 
 TOMBSTONE = 3600  # seconds that a removal can be replayed
@@ -38,10 +39,11 @@ _REMOVAL = {"KV-Operation": "DEL", "Nats-TTL": f"{TOMBSTONE}s", **_ROLL_UP}
 
 
 class JetStreamStore:
-    """One bucket; `open` it before use."""
+    """One bucket; `open` it before use. `nodes` tell who leads it."""
 
-    def __init__(self, connection: Connection, bucket: str) -> None:
+    def __init__(self, connection: Connection, bucket: str, nodes: Nodes | None = None) -> None:
         self._connection = connection
+        self._nodes = nodes or Nodes(connection)
         self._bucket = bucket
         self._stream = streams.bucket_stream(bucket)
         self._prefix = f"$KV.{bucket}."
@@ -72,11 +74,6 @@ class JetStreamStore:
     async def delete(self, key: Key, *, expected: int | None = None) -> int:
         """See `Store.delete`."""
         last = await self._last(key)
-        if last is None or last.entry is None:
-            # A leader that stood still does not know of what was written meanwhile: see that it
-            # is one still, and look again.
-            await self.revision()
-            last = await self._last(key)
         if last is None or last.entry is None:
             if expected:
                 raise Conflict(f"delete {key.name!r}: it does not exist", current=0)
@@ -117,12 +114,10 @@ class JetStreamStore:
         """See `Store.revision`. `Replaced` when the stream is not the one that was opened: what was
         read from that one is no longer true, whatever the revision."""
         written = self.commit.bytes
-        info = await self._connection.api(f"STREAM.INFO.{self._stream}")
+        info = (await self._nodes.information(self._stream)).information
         self._told, self._written = int(info["state"]["bytes"]), written
         if self._generation not in (None, streams.generation(info)):
             raise Replaced(f"stream {self._stream} was replaced; try again in a moment")
-        if not streams.leads(info):
-            raise Unavailable("the node that answers may lead the others no more; try again")
         return int(info["state"]["last_seq"])
 
     @asynccontextmanager
@@ -205,6 +200,7 @@ class JetStreamStore:
             self._stream,
             start=start,
             subject=subject,
+            nodes=self._nodes,
             generation=self._generation,
         )
 

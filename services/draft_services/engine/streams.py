@@ -17,9 +17,6 @@ from draft_services.engine.errors import NAME_IN_USE, EngineError, Misused, NotF
 HISTORY = 64  # changes kept of one key
 _SECOND = 1_000_000_000
 _GENERATION = "draft.generation"
-# Nodes wait at least 4 s for a sign of life of their leader, which gives one every second, before
-# they choose another one (constants of the server).
-_LEASE_NS = 3 * _SECOND
 # Not enough storage for `max_bytes`. Said of a stream that is there as well: what it reserves
 # already is then counted a second time.
 _NO_ROOM = 10047
@@ -84,17 +81,6 @@ def log_config(
         "allow_direct": False,
         "allow_atomic": True,
     }
-
-
-def leads(info: Mapping[str, Any]) -> bool:
-    """Whether the node that gave this information was the stream's leader when it did: it had heard
-    of more than half of the nodes (itself included) too lately for them to have chosen another one.
-
-    One that stood still answers as the leader that it was, until it hears of the new one.
-    """
-    others = info.get("cluster", {}).get("replicas") or []
-    heard = sum(int(each.get("active", _LEASE_NS)) < _LEASE_NS for each in others)
-    return bool(2 * (1 + heard) > 1 + len(others))
 
 
 async def ensure(connection: Connection, config: Mapping[str, Any]) -> str:
