@@ -13,6 +13,7 @@ from typing import Literal
 from dctl.engine.apply import Event, Result
 from dctl.engine.catalogue.ground import Ground
 from dctl.engine.catalogue.parts import parts
+from dctl.engine.catalogue.site import ENGINE, engine_secret
 from dctl.engine.change import Intent, change
 from dctl.engine.desired import desired
 from dctl.engine.digests import as_given, with_digests, with_todays_secrets
@@ -347,6 +348,8 @@ class OpenCluster:
         # A spec that names no nonce: the cluster gets one of its own.
         nonce = self.spec.security.nonce
         secrets = {} if nonce == "any" else {NONCE: self._secret(nonce)}
+        if self.spec.core.nats is not False:
+            secrets[ENGINE] = ""  # made below
         runtime, notes = self.spec.runtime, self._hosts.notes
         return Intent(what, str(self.source), runtime, to, of, secrets=secrets, machines=notes)
 
@@ -366,6 +369,8 @@ class OpenCluster:
         def locked() -> Plan:
             if self.secrets.uses:
                 self.secrets.keep_key(lambda key: first.keep_secret(KEY, key))
+            if ENGINE in intent.secrets and not first.secret(ENGINE):
+                first.keep_secret(ENGINE, engine_secret())
             return decide()
 
         return change(intent, self.hosts(), first, locked, on_event=on_event, halt=halt)

@@ -9,7 +9,8 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from draft_services.engine.connection import Connection, Login
+from draft_services.engine.accounts import login
+from draft_services.engine.connection import Connection
 from draft_services.engine.errors import NotFound, Unavailable
 from draft_services.engine.jetstream import JetStreamStore
 from draft_services.engine.nodes import Nodes
@@ -33,10 +34,11 @@ class Wires:
 
     def __init__(self, cluster: Trio) -> None:
         self._urls = {node: f"nats://{cluster.address(node)}" for node in NODES}
+        self._secret = str(cluster.state / "secrets" / "engine")
         self._open: list[Connection] = []
 
     async def to(self, node: str, user: str = "draft") -> Connection:
-        made = Connection(self._urls[node], name="test", ping=60, login=Login(user, "any"))
+        made = Connection(self._urls[node], name="test", ping=60, login=login(self._secret, user))
         await made.open()
         self._open.append(made)
         return made

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dctl.engine.catalogue.site import NONCE_VARIABLE, Instance, Port, Site, digests_of
+from dctl.engine.catalogue.site import ENGINE, NONCE_VARIABLE, Instance, Port, Site, digests_of
 from dctl.hosts.base import Check, Condition, Endpoint, Json, Kind, Need
 from dctl.hosts.docker import SECRETS, ContainerSpec, PublishedPort
 from dctl.hosts.images import image_name
@@ -17,6 +17,7 @@ from dctl.secrets.references import SCHEME, is_reference, secret_name
 
 FILES = "/etc/draft"
 NONCE_FILE = "/run/draft/nonce"
+ENGINE_FILE = "/run/draft/engine"
 CORE = "core"
 
 
@@ -35,6 +36,10 @@ class ContainerSite(Site):
     @property
     def nonce(self) -> str:
         return NONCE_FILE if self.nonce_from else ""
+
+    @property
+    def engine_secret(self) -> str:
+        return ENGINE_FILE
 
     def secret(self, instance: str, name: str) -> str:
         return f"{SECRETS}/{name}"
@@ -76,6 +81,8 @@ class ContainerSite(Site):
         secrets |= {self.secret(one.name, name): SCHEME + name for name in digests_of(part)}
         if NONCE_VARIABLE in program.env:
             secrets[NONCE_FILE] = self.nonce_from
+        if program.engine:
+            secrets[ENGINE_FILE] = ENGINE
         return ContainerSpec(
             image=self._image(one),
             command=tuple(program.argv),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from string import Template
@@ -57,6 +58,8 @@ def _nats(ground: Ground, part: Nats, instance: str) -> Program:
         "max_store": part.max_store,
         "max_memory": part.max_memory,
         "cluster_of": "",
+        # Relative to the configuration: the only way in which NATS includes a file.
+        "secret": os.path.relpath(site.engine_secret, site.files(instance)),
     }
     ports = {"client": client, "monitor": monitor}
     if part.replicas > 1:
@@ -70,6 +73,7 @@ def _nats(ground: Ground, part: Nats, instance: str) -> Program:
         check=Check("http", f"http://{monitor.target}/healthz"),
         source=__version__,
         volumes={"data": site.data(instance)},
+        engine=True,
         stop_signal=_LAME_DUCK if part.replicas > 1 else "TERM",
     )
 
@@ -88,16 +92,15 @@ def _cluster_of(ground: Ground, part: Nats, own: Port) -> str:
 
 def _blueprint(ground: Ground, part: Blueprint, instance: str) -> Program:
     nonce = ground.site(instance).nonce or "any"
-    settings: dict[str, Any] = {"nats": _engine(ground), "nonce": nonce}
+    settings = {**_engine(ground, instance), "nonce": nonce}
     if (nats := ground.cluster.core.nats) is not False:
         # Half is for events. What is left lets removals and processes go on when keys are full.
         settings["max_store"] = nats.max_store * 3 // 8
-        settings["engine"] = "any"
     return _chassis(ground, part, "blueprint", instance, settings)
 
 
 def _catalyst(ground: Ground, part: Catalyst, instance: str) -> Program:
-    settings: dict[str, Any] = {"nats": _engine(ground)}
+    settings = _engine(ground, instance)
     if (nats := ground.cluster.core.nats) is not False:
         settings["max_store"] = nats.max_store // 2
     return _chassis(ground, part, "catalyst", instance, settings)
@@ -132,6 +135,7 @@ def _chassis(
         check=Check("grpc", str(ports["grpc"].target)),
         needs=needs,
         source=__version__,
+        engine="engine" in settings,
     )
 
 
@@ -199,11 +203,13 @@ def _control_plane(ground: Ground, instance: str) -> Endpoint:
     return ground.port(ground.near("fuse", instance), "grpc", fuse.listen).call
 
 
-def _engine(ground: Ground) -> str:
+def _engine(ground: Ground, instance: str) -> dict[str, Any]:
+    """Settings of a part that speaks to the engine: where it is, and the file of its password."""
     nats = ground.cluster.core.nats
     if nats is False:
-        return "nats://127.0.0.1:4222"
-    return ",".join(
-        f"nats://{ground.port(instance, 'client', nats.listen).call}"
-        for instance in ground.instances["nats"]
-    )
+        return {"nats": "nats://127.0.0.1:4222"}
+    nodes = (ground.port(node, "client", nats.listen).call for node in ground.instances["nats"])
+    return {
+        "nats": ",".join(f"nats://{node}" for node in nodes),
+        "engine": ground.site(instance).engine_secret,
+    }

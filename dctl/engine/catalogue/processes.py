@@ -16,20 +16,26 @@ from dctl.hosts.process import ProcessSpec
 @dataclass(frozen=True, kw_only=True)
 class ProcessSite(Site):
     """`files_of(name)` and `data_of(name)` are the folders of an instance, in the file of
-    `secret_of(name, secret)` it reads a secret; `nonce_file` is that of the cluster's own, which
-    is the secret `nonce_of` of the spec, if it is not dctl's."""
+    `secret_of(name, secret)` it reads a secret. `engine_file` is that of the engine's secret,
+    `nonce_file` that of the cluster's own, which is the secret `nonce_of` of the spec, if it is not
+    dctl's."""
 
     kind = Kind.PROCESS
 
     files_of: Callable[[str], Path]
     data_of: Callable[[str], Path]
     secret_of: Callable[[str, str], Path]
+    engine_file: Path
     nonce_file: Path | None = None
     nonce_of: str = ""
 
     @property
     def nonce(self) -> str:
         return str(self.nonce_file or "")
+
+    @property
+    def engine_secret(self) -> str:
+        return str(self.engine_file)
 
     def secret(self, instance: str, name: str) -> str:
         return str(self.secret_of(instance, name))

@@ -7,6 +7,7 @@ it listens and is called, where its files stand, and what its command line is th
 from __future__ import annotations
 
 import io
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from dctl.spec.workload import Health, Service, Workload
 
 NONCE_VARIABLE = "DRAFT_NONCE_FILE"
 """The variable that names the file of the cluster's own secret."""
+ENGINE = "engine"
+"""The secret that holds the engine's password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Program:
     folder (name -> text). `cwd` is a folder of the workspace, None for the instance's own data.
     `image` is a user's image; `source` is the digest of the program's own code. `volumes` (short
     name -> path) outlive a container, `mounts` (path -> text) are files in one. `stop_signal` asks
-    it to end.
+    it to end. One of the `engine` reads the engine's secret.
     """
 
     argv: Sequence[str] = ()
@@ -63,6 +66,7 @@ class Program:
     volumes: Mapping[str, str] = field(default_factory=dict)
     mounts: Mapping[str, str] = field(default_factory=dict)
     stop_signal: str = "TERM"
+    engine: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,11 @@ class Site(ABC):
     @abstractmethod
     def nonce(self) -> str:
         """The file of the cluster's secret as programs see it; "" where any nonce is accepted."""
+
+    @property
+    @abstractmethod
+    def engine_secret(self) -> str:
+        """The file of the engine's secret as programs see it."""
 
     @abstractmethod
     def secret(self, instance: str, name: str) -> str:
@@ -169,6 +178,11 @@ class Site(ABC):
         if self.address and endpoint.host in ANYWHERE:
             return Endpoint(self.address, endpoint.port)
         return reachable(endpoint)
+
+
+def engine_secret() -> str:
+    """A new password of the engine, in words of its nodes' configuration."""
+    return f'engine: "{secrets.token_urlsafe(32)}"\n'
 
 
 def digests_of(part: Workload) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from dctl import __version__
 from dctl.engine.catalogue.parts import CORE_PARTS
 from dctl.engine.catalogue.processes import ProcessSite
-from dctl.engine.catalogue.site import Site
+from dctl.engine.catalogue.site import ENGINE, Site
 from dctl.engine.ports import PortBook
 from dctl.engine.runtimes.base import NONCE, Restored, Say, Settled
 from dctl.hosts.base import Host, Kind, Reader, Resource
@@ -50,6 +50,7 @@ class Processes:
             files_of=functools.partial(instance_dir, self._name),
             data_of=functools.partial(data_dir, self._name),
             secret_of=functools.partial(delivered_file, self._name),
+            engine_file=secret_file(self._name, ENGINE),
             nonce_file=secret_file(self._name, NONCE) if self._settled.nonce_from else None,
             nonce_of=secret_name(self._settled.nonce_from),
         )

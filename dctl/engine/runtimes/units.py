@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dctl.engine.catalogue.site import Site
+from dctl.engine.catalogue.site import ENGINE, Site
 from dctl.engine.catalogue.units import CORE, UnitSite
 from dctl.engine.ports import PortBook
 from dctl.engine.runtimes.base import NONCE, Restored, Say, Settled
@@ -50,6 +50,7 @@ class Units:
             files_of=lambda instance: Path(layout.files(instance)),
             data_of=lambda instance: Path(layout.data(instance)),
             secret_of=lambda instance, name: Path(layout.credential(instance, name)),
+            engine_file=Path(layout.secret(ENGINE)),
             nonce_file=Path(layout.secret(NONCE)) if self._settled.nonce_from else None,
             nonce_of=secret_name(self._settled.nonce_from),
             software=self._wanted(),

@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from draft_services.blueprint.limits import MIB, Limits
+from draft_services.engine import accounts
 from draft_services.engine.connection import Login
 
 ANY = "any"
@@ -56,7 +57,7 @@ class Settings(BaseModel):
     @field_validator("nonce", "engine")
     @classmethod
     def _readable(cls, value: str) -> str:
-        if value != ANY:
+        if value not in ("", ANY):
             try:
                 Path(value).read_bytes()
             except OSError as error:
@@ -67,10 +68,7 @@ class Settings(BaseModel):
 
     def login(self, user: str) -> Login | None:
         """As what `user` of the engine we come; None to one that asks nobody."""
-        if not self.engine:
-            return None
-        password = self.engine if self.engine == ANY else Path(self.engine).read_text("utf-8")
-        return Login(user, password.strip())
+        return accounts.login(self.engine, user)
 
     @property
     def limits(self) -> Limits:

@@ -15,7 +15,7 @@ from draft_services.catalyst.events import Event
 from draft_services.catalyst.window import StoredEvent
 from draft_services.engine import errors as engine
 from draft_services.engine import subjects
-from draft_services.engine.connection import Connection
+from draft_services.engine.connection import Connection, Login
 from draft_services.engine.feed import Message, Start
 from draft_services.engine.log import Log, Record
 from draft_services.engine.reader import Reader
@@ -34,8 +34,8 @@ class Bounds(NamedTuple):
 class Journal:
     """The one log that all Catalysts of a cluster share."""
 
-    def __init__(self, url: str) -> None:
-        self._connection = Connection(url, name="catalyst")
+    def __init__(self, url: str, login: Login | None = None) -> None:
+        self._connection = Connection(url, name="catalyst", login=login)
         self._log = Log(self._connection, STREAM)
 
     async def connect(self) -> None:

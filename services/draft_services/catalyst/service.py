@@ -10,6 +10,7 @@ from draft_services.catalyst.errors import Unavailable
 from draft_services.catalyst.journal import Journal
 from draft_services.catalyst.rpc import Consumer, Producer
 from draft_services.catalyst.settings import Settings
+from draft_services.engine.accounts import login
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ class Catalyst:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._journal = Journal(settings.nats)
+        self._journal = Journal(settings.nats, login(settings.engine))
         self._broker = Broker(self._journal)
         self.servicers = (Producer(self._broker), Consumer(self._broker))
         self._running: asyncio.Task[None] | None = None

@@ -12,6 +12,9 @@ class Settings(BaseModel):
 
     nats: str = "nats://127.0.0.1:4222"
     """The engine; several servers are separated by commas."""
+    engine: str = ""
+    """``any``, or the file that holds the password of the engine's user ``draft``; empty for an
+    engine that has no such user."""
     max_store: int = Field(default=512 * 1024**2, ge=0)
     """Bytes that events may take; a full log refuses new ones. 0: no limit but the engine's. The
     default leaves room in a small engine, for events must never crowd out the keys."""

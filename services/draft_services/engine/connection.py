@@ -49,6 +49,9 @@ class Login(NamedTuple):
     user: str
     password: str
 
+    def __repr__(self) -> str:
+        return f"Login({self.user})"
+
 
 class Connection:
     """A connection that reconnects by itself once it was opened.
@@ -111,6 +114,10 @@ class Connection:
     def server_version(self) -> str:
         """Of the server that we are connected to, or were last."""
         return str(self._client._server_info.get("version", ""))
+
+    async def another(self, *, name: str, ping: int = _PING_INTERVAL) -> Connection:
+        """One more to the same engine, open, as the same user."""
+        return await connect(self.url, name=name, ping=ping, login=self._login)
 
     def on_reconnect(self, call: Callable[[], None]) -> Callable[[], None]:
         """Have `call` called after every reconnect; returns what takes it off the list."""
@@ -278,10 +285,15 @@ class Connection:
 
 
 async def connect(
-    url: str, *, name: str, within: float = CONNECT_TIMEOUT, ping: int = _PING_INTERVAL
+    url: str,
+    *,
+    name: str,
+    within: float = CONNECT_TIMEOUT,
+    ping: int = _PING_INTERVAL,
+    login: Login | None = None,
 ) -> Connection:
     """An open connection; raises as `Connection.open` does."""
-    connection = Connection(url, name=name, ping=ping)
+    connection = Connection(url, name=name, ping=ping, login=login)
     await connection.open(within)
     return connection
 

@@ -115,7 +115,7 @@ async def replace(connection: Connection, stored: Stored, content: AsyncIterator
         # What the cluster of today decides: the room for it, and how many copies there are.
         config |= {each: there[each] for each in ("num_replicas", "max_bytes")}
     begun = await _begin(connection, stored, config)
-    async with uploading(connection.url, begun["deliver_subject"], doing=doing) as upload:
+    async with uploading(connection, begun["deliver_subject"], doing=doing) as upload:
         async for chunk in content:
             await upload.send(chunk)
         answer = await upload.finish()

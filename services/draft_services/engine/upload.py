@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 
 from nats.aio.msg import Msg
 
-from draft_services.engine.connection import Connection, connect, parsed
+from draft_services.engine.connection import Connection, parsed
 
 _PIECE = 64 * 1024
 _LITTLE = 1024  # while the engine is busy: to show that we are there
@@ -29,8 +29,8 @@ _PING = 60  # while the engine is busy with a block, it does not answer
 class Upload:
     """Sends pieces to one subject in order; see `uploading`."""
 
-    def __init__(self, url: str, subject: str, doing: str) -> None:
-        self._url = url
+    def __init__(self, main: Connection, subject: str, doing: str) -> None:
+        self._main = main
         self._subject = subject
         self._doing = doing
         self._held = bytearray()
@@ -73,7 +73,7 @@ class Upload:
     async def _connection(self) -> Connection:
         if self._idle:
             return self._idle.pop()
-        return await connect(self._url, name=self._doing, ping=_PING)
+        return await self._main.another(name=self._doing, ping=_PING)
 
     async def _collect(self, within: float | None) -> None:
         """Wait for the answers, to all pieces where there is a limit, else to any."""
@@ -87,9 +87,9 @@ class Upload:
 
 
 @asynccontextmanager
-async def uploading(url: str, subject: str, *, doing: str) -> AsyncIterator[Upload]:
-    """An upload to the subject that JetStream named for it."""
-    upload = Upload(url, subject, doing)
+async def uploading(main: Connection, subject: str, *, doing: str) -> AsyncIterator[Upload]:
+    """An upload to the subject that JetStream named for it, beside the `main` connection."""
+    upload = Upload(main, subject, doing)
     try:
         yield upload
     finally:

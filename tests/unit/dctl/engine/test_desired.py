@@ -41,6 +41,7 @@ def build(tmp_path: Path) -> Build:
             files_of=lambda name: Path("/state/processes") / name,
             data_of=lambda name: Path("/state/data") / name,
             secret_of=lambda name, secret: Path("/state/delivered") / name / secret,
+            engine_file=Path("/state/engine"),
             nonce_file=Path("/state/nonce"),
             nonce_of=secret_name(cluster.security.nonce),
         )

@@ -53,6 +53,7 @@ def build(tmp_path: Path) -> Build:
                 files_of=lambda name: Path("/files") / name,
                 data_of=lambda name: Path("/data") / name,
                 secret_of=lambda name, secret: Path("/delivered") / name / secret,
+                engine_file=Path("/kept/engine"),
             )
             for host in loaded.cluster.hosts
             for settled in [Settled.of(loaded, host, {}, NoSecrets())]

@@ -53,10 +53,11 @@ def site(runtime: str) -> Site:
     ports = PortBook([], lambda host, address: 20_001)
     if runtime == "docker":
         return ContainerSite(host="local", ports=ports, images={CORE: IMAGE}, nonce_from="")
-    folders = {
+    folders: dict[str, Any] = {
         "files_of": lambda name: Path("/files") / name,
         "data_of": lambda name: Path("/data") / name,
         "secret_of": lambda name, secret: Path("/secrets") / name / secret,
+        "engine_file": Path("/kept/engine"),
     }
     if runtime == "systemd":
         return UnitSite(host="core-1", ports=ports, software={CORE: SOFTWARE}, **folders)
