@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -27,7 +27,9 @@ CONNECT_TIMEOUT = 5.0
 REQUEST_TIMEOUT = 5.0
 _RECONNECT_WAIT = 0.1  # a killed server is back in ~0.1 s under a supervisor
 _PING_INTERVAL = 3  # nats-py's 120 s would leave us hanging on a stopped server
+_REFUSED = "Authorization Violation"  # in words of the server
 _DRAIN_TIMEOUT = 2
+_AGAIN = 0.05  # seconds until what was cancelled and still runs is cancelled again
 _MOST_COPIES = 5
 # Told by the engine to whoever wants to know. What the leader before was asked is lost, unless the
 # answer is on its way already.
@@ -74,6 +76,7 @@ class Connection:
         self._asked: dict[str, _Asked] = {}
         self._asked_all: dict[str, asyncio.Queue[Msg]] = {}
         self._number = 0
+        self._refused = False  # for who we are
 
     async def open(self, within: float = CONNECT_TIMEOUT) -> None:
         """Connect; raises `Unavailable` when that takes longer than `within` seconds.
@@ -83,11 +86,14 @@ class Connection:
         self._client = Client()  # one that failed to connect is of no further use
         try:
             with translated(f"connect to the engine at {self.url}"):
-                async with asyncio.timeout(within):
-                    await self._connect()
+                await _within(within, self._connect())
         except BaseException as error:
             await self.close()
             if isinstance(error, Exception):
+                if self._refused:
+                    raise Unavailable(
+                        f"the engine at {self.url} refuses us: its password is another one"
+                    ) from error
                 raise Unavailable(
                     f"the engine at {self.url} cannot be reached within {within:g} s; "
                     "see that nats-server runs there"
@@ -263,6 +269,8 @@ class Connection:
 
         async def failed(error: Exception) -> None:
             # Every attempt to reconnect ends here too, so this cannot be louder.
+            if _REFUSED in str(error):
+                self._refused = True
             logger.debug("nats-py: %s: %s", type(error).__name__, error)
 
         await self._client.connect(
@@ -310,6 +318,21 @@ def _is_for(subject: str, stream: str) -> bool:
         return subject.startswith(_READS) and subject.split(".")[-1] == stream
     kept = f"$KV.{stream.removeprefix('KV_')}." if stream.startswith("KV_") else f"{stream}."
     return subject.startswith(kept)
+
+
+async def _within(seconds: float, work: Coroutine[Any, Any, None]) -> None:
+    """As `asyncio.timeout`, for work that may swallow a cancellation, as nats-py's does when it
+    comes together with what it waits for: then it is cancelled once more."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+        if not task.done():
+            raise TimeoutError
+        task.result()
+    finally:
+        while not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=_AGAIN)
 
 
 def parsed(data: bytes, doing: str) -> dict[str, Any]:

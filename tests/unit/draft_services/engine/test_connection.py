@@ -1,24 +1,34 @@
-"""Which requests are lost when a stream gets another leader."""
+"""A connection is opened in time, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
 
 import pytest
-from draft_services.engine.connection import _is_for
+from draft_services.engine.connection import _within
 
 
-@pytest.mark.parametrize(
-    ("subject", "stream", "lost"),
-    [
-        ("$KV.keys.a.b", "KV_keys", True),
-        ("$KV.keys2.a.b", "KV_keys", False),
-        ("ce.type.source", "ce", True),
-        ("$JS.API.STREAM.INFO.KV_keys", "KV_keys", True),
-        ("$JS.API.STREAM.MSG.GET.KV_keys", "KV_keys", True),
-        ("$JS.API.STREAM.INFO.KV_keys", "KV_processes", False),
-        # What makes a stream has it elect a leader itself, and takes as long as it takes.
-        ("$JS.API.STREAM.CREATE.KV_keys", "KV_keys", False),
-        ("$JS.API.STREAM.RESTORE.KV_keys", "KV_keys", False),
-    ],
-)
-def test_writes_to_a_stream_and_reads_of_it_are_lost_with_its_leader(
-    subject: str, stream: str, lost: bool
-) -> None:
-    assert _is_for(subject, stream) is lost
+async def stubborn(cancelled: list[int]) -> None:
+    """It swallows a cancellation that comes at the wrong moment."""
+    while len(cancelled) < 2:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.append(1)
+    await asyncio.sleep(60)
+
+
+async def test_work_that_swallows_a_cancellation_is_cancelled_again() -> None:
+    cancelled: list[int] = []
+    async with asyncio.timeout(10):
+        with pytest.raises(TimeoutError):
+            await _within(0.01, stubborn(cancelled))
+    assert len(cancelled) == 2
+
+
+async def test_what_the_work_fails_with_is_told() -> None:
+    async def failing() -> None:
+        raise ConnectionRefusedError("nobody there")
+
+    with pytest.raises(ConnectionRefusedError, match="nobody"):
+        await _within(10, failing())
