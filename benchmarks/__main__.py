@@ -1,5 +1,5 @@
 """Speed and memory: of a cluster on this machine, as processes and in containers, of machines over
-SSH beside other tools, and of very many machines.
+SSH beside other tools, of very many machines, very many keys and very many processes.
 
     make bench                                      all of it
     make bench ARGS="--runs 3 --only ssh many"      fewer runs, some of it
@@ -25,7 +25,9 @@ from pathlib import Path
 import psutil
 from _pytest.outcomes import Skipped
 
+from benchmarks.beats import of_beats
 from benchmarks.figures import Figure, cpu_of, cpu_seconds, median, wall
+from benchmarks.keys import of_keys
 from benchmarks.many import of_many
 from benchmarks.remote import on_machines
 from tests.support.base_image import base_image
@@ -110,7 +112,14 @@ def measure(cluster: Cluster, runs: int) -> list[Figure]:
     return figures
 
 
-_PARTS = {"process": here, "docker": in_containers, "ssh": on_machines, "many": of_many}
+_PARTS = {
+    "process": here,
+    "docker": in_containers,
+    "ssh": on_machines,
+    "many": of_many,
+    "keys": of_keys,
+    "beats": of_beats,
+}
 
 
 def report(figures: list[Figure], runs: int, arguments: str) -> str:

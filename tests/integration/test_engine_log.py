@@ -135,14 +135,25 @@ async def test_leases_are_heard_and_say_when_beats_may_be_missing(
             async for each in beats:
                 heard.put_nowait(each)
 
-    listener = asyncio.create_task(listen())
+    tasks = [asyncio.create_task(listen()), asyncio.create_task(leases.send())]
     async with asyncio.timeout(30):
         assert (await heard.get()).opened
-        await leases.beat("pid 1")
+        leases.beat("pid 1")
         assert [holder for holder, _ in (await heard.get()).beats] == ["pid 1"]
+        many = {f"pid {n}" for n in range(12_000)}
+        for pid in many:
+            leases.beat(pid)
+        together: list[str] = []
+        messages = 0
+        while len(together) < len(many):
+            together += [holder for holder, _ in (await heard.get()).beats]
+            messages += 1
+        assert set(together) == many
+        assert messages < 10, "what comes together goes together"
         await asyncio.to_thread(server.restart)
         while not (await heard.get()).opened:
             pass
-        await leases.beat("pid 2")
+        leases.beat("pid 2")
         assert [holder for holder, _ in (await heard.get()).beats] == ["pid 2"]
-    listener.cancel()
+    for task in tasks:
+        task.cancel()

@@ -92,7 +92,7 @@ async def test_no_more_keys_than_the_limit_and_a_removal_or_an_expiry_makes_room
         assert "core.blueprint.config.max_keys" in words
         await put(node.keys, "k0", "another value")
         await delete(node.keys, "k0")
-        await put(node.keys, "for a second", ttl=1)
+        await put(node.keys, "for a while", ttl=4)
         assert await refused(put(node.keys, "one more"))
 
         async def fits() -> bool:
@@ -101,7 +101,7 @@ async def test_no_more_keys_than_the_limit_and_a_removal_or_an_expiry_makes_room
                 return True
             return False
 
-        await until_answered(fits)
+        await until_answered(fits, within=20)
 
 
 async def test_no_more_bytes_than_the_limit_and_what_shrinks_is_taken(nats: Nats) -> None:
@@ -167,7 +167,7 @@ async def test_no_more_watchers_than_the_limit_of_keys_and_of_processes_each(nat
                     return bool(await kind().read())
                 return False
 
-            await until_answered(fits)
+            await until_answered(fits, within=20)
 
 
 async def fill(keys: Any, prefix: str) -> list[str]:

@@ -8,6 +8,7 @@ run on one engine, be killed and come back, and all tell the same.
 - ``history``     the last changes in memory, and where a reader stands in them
 - ``view``        the current entries of one store in memory, with their order and revision
 - ``keyvalue``    keys and values: limits, pages, watching
+- ``names``       many names in their order
 - ``limits``      how much may be held
 - ``process``     what the registry knows of a process, as a value, and filters over it
 - ``tokens``      signed proofs of identity; the keys lie in a stream of their own

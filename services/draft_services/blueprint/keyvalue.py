@@ -205,16 +205,15 @@ class KeyValue:
                     yield chunk
             else:
                 # Copied at once, so that it is one moment's state, while sending takes its time.
-                kinds = [kind] if kind else self._view.kinds()
-                entries = [entry for each in kinds for entry in self._view.select(each, prefix)]
+                entries = self._view.in_order(kind, prefix)  # a watcher's revisions only grow
                 reached = self._view.revision
-                entries.sort(key=lambda entry: entry.revision)  # a watcher's revisions only grow
-                current = [Change(entry.key, entry.revision, entry) for entry in entries]
-                for changes in _chunks(current):
-                    yield Chunk(changes, 0)
+                for at in range(0, len(entries), _CHUNK):
+                    some = entries[at : at + _CHUNK]
+                    for part in _chunks([Change(each.key, each.revision, each) for each in some]):
+                        yield Chunk(part, 0)
                 yield Chunk([], reached, synced=True)
                 told = reached
-                del entries, current
+                del entries
             while True:
                 changes = self._view.history.after(reached)
                 if not changes:

@@ -23,7 +23,7 @@ from draft_services.blueprint.nonce import Nonce, check_nonce
 from draft_services.blueprint.process import Details, Filter, HealthState, Process, RunningState
 from draft_services.blueprint.tokens import Token, Tokens
 from draft_services.blueprint.view import View
-from draft_services.engine.errors import Compacted, Conflict, EngineError, Unavailable
+from draft_services.engine.errors import Compacted, Conflict, EngineError
 from draft_services.engine.leases import Leases
 from draft_services.engine.store import Change, Key, Store
 
@@ -98,9 +98,7 @@ class Registry:
         _check_labels(details.metadata)
         _check_text("advertise_address", details.address, MAX_LABEL)
         await self._change(pid, lambda process: _updated(process, details))
-        # Without the engine the stream may stay open: once it is back, every lease starts anew.
-        with contextlib.suppress(Unavailable):
-            await self._leases.beat(pid)
+        self._leases.beat(pid)
 
     async def finalize(self, pid: str) -> None:
         """Remove a process; removing what is gone succeeds."""

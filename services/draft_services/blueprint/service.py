@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -98,7 +99,13 @@ class Blueprint:
             await _patiently(step)
         self._run(self._view.follow, self._registry.view.follow)
         await self._or_failure(self._view.loaded(), self._registry.view.loaded())
-        self._run(self._registry.listen, self._registry.judge, self._leadership.hold)
+        # What was read stays: a million entries are not worth a look at each collection, which
+        # would stop everything for a second.
+        gc.collect()
+        gc.freeze()
+        self._run(
+            self._leases.send, self._registry.listen, self._registry.judge, self._leadership.hold
+        )
 
     async def watch(self, stop: asyncio.Event) -> None:
         """Return at `stop`; raises what one of the parts failed with."""

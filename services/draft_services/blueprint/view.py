@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter
 
 from draft_services.blueprint.history import History
+from draft_services.blueprint.names import Names
 from draft_services.engine.errors import Unavailable
 from draft_services.engine.store import Change, ChangeFeed, Changes, Entry, Key, Store
 
@@ -23,6 +24,7 @@ _LAG = 1.0  # seconds after which a view that is behind asks for its feed to be 
 _PATIENCE = 5.0  # seconds after which a read gives up
 _SKEW = 5.0  # how far the engine's clock may be ahead of ours when we look for missed expiries
 _NONE: Mapping[str, Entry] = {}
+_revision = attrgetter("revision")
 
 
 def size_of(key: Key, value: bytes) -> int:
@@ -51,7 +53,7 @@ class View:
         """What they take, types and names included."""
         self._on_change = on_change or (lambda _: None)
         self._entries: dict[str, dict[str, Entry]] = {}
-        self._names: dict[str, list[str]] = {}  # sorted; made when asked for
+        self._names: dict[str, Names] = {}  # made when asked for
         self._loaded = asyncio.Event()
         self._advanced: asyncio.Future[None] | None = None
         self._missed_expiries = False
@@ -123,16 +125,22 @@ class View:
         Not to be held over an ``await``: it reads the view itself.
         """
         entries = self._entries.get(kind, _NONE)
-        names = self._names.get(kind)
-        if names is None:
-            names = sorted(entries)
-            if names:
-                self._names[kind] = names
-        start = max(bisect_left(names, prefix), bisect_right(names, after) if after else 0)
-        for at in range(start, len(names)):
-            if not names[at].startswith(prefix):
-                return
-            yield entries[names[at]]
+        if not entries:
+            return
+        if kind not in self._names:
+            self._names[kind] = Names(entries)
+        for name in self._names[kind].starting(prefix, after=after):
+            yield entries[name]
+
+    def in_order(self, kind: str, prefix: str) -> list[Entry]:
+        """The entries of a kind (empty: of all) in the order of their revisions."""
+        kinds = [self._entries.get(kind, _NONE)] if kind else list(self._entries.values())
+        found = [
+            entry for entries in kinds for name, entry in entries.items() if name.startswith(prefix)
+        ]
+        if len(kinds) > 1:
+            found.sort(key=_revision)
+        return found
 
     async def _ask(self, before: asyncio.Task[int] | None) -> int:
         if before is not None:
@@ -173,20 +181,20 @@ class View:
     def _apply(self, change: Change) -> None:
         kind, name = change.key
         entries = self._entries.setdefault(kind, {})
-        before = entries.get(name)
+        # Taken out first, so that entries lie in the order of their revisions.
+        before = entries.pop(name, None)
+        names = self._names.get(kind)
         if before is not None:
             self.count -= 1
             self.bytes -= size_of(change.key, before.value)
-        if change.entry is None:
-            if before is not None:
-                del entries[name]
-                self._names.pop(kind, None)
-        else:
-            if before is None:
-                self._names.pop(kind, None)
+        if change.entry is not None:
             entries[name] = change.entry
             self.count += 1
             self.bytes += size_of(change.key, change.entry.value)
+            if before is None and names is not None:
+                names.add(name)
+        elif before is not None and names is not None:
+            names.remove(name)
         self._on_change(change)
 
     async def _expire_missed(self) -> None:

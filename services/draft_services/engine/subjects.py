@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 _EMPTY = "="  # the empty text; no escape is this short
@@ -23,6 +24,8 @@ def token(text: str) -> str:
 
 def text(token: str) -> str:
     """The text that `token` was made of."""
+    if "=" not in token:
+        return token
     if token == _EMPTY:
         return ""
     raw = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), token)
@@ -42,4 +45,8 @@ def key_subject(kind: str, name: str) -> str:
 def split_key_subject(subject: str) -> tuple[str, str]:
     """(kind, name) of a subject that `key_subject` made."""
     kind, *segments = subject.split(".")
-    return text(kind), "/".join(map(text, segments))
+    return _kind(kind), "/".join(map(text, segments))
+
+
+# One text for all keys of a kind: there are few kinds, and of some very many keys.
+_kind = lru_cache(maxsize=4096)(text)

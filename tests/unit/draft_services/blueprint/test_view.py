@@ -175,3 +175,27 @@ async def test_expiries_missed_while_away_are_looked_for(store: ToldStore, view:
     store.tell(revision=3, opened=True)
     await until(lambda: names(view) == ["kept", "plain"])
     assert [change.key.name for change in view.history.after(3)] == ["out"]
+
+
+async def test_names_are_in_order_and_entries_in_that_of_their_revisions_whatever_comes(
+    store: ToldStore, view: View
+) -> None:
+    store.tell(put(1, "b"), put(2, "a"), put(3, "d", kind="u"))
+    await view.reach(3)
+    assert names(view) == ["a", "b"]
+    store.tell(put(4, "c"), put(5, "b"), gone(6, "a"), put(7, "aa"))
+    await view.reach(7)
+    assert names(view) == ["aa", "b", "c"]
+    assert [entry.revision for entry in view.in_order("t", "")] == [4, 5, 7]
+    assert [entry.revision for entry in view.in_order("", "")] == [3, 4, 5, 7]
+    assert [entry.revision for entry in view.in_order("t", "b")] == [5]
+    assert view.count == 4
+
+
+async def test_it_counts_what_it_holds(store: ToldStore, view: View) -> None:
+    store.tell(put(1, "a"), put(2, "b"), put(3, "a"))
+    await view.reach(3)
+    assert (view.count, view.bytes) == (2, 2 * len("t" + "a"))
+    store.tell(gone(4, "a"), gone(5, "nobody"))
+    await view.reach(5)
+    assert (view.count, view.bytes) == (1, len("t" + "b"))
