@@ -205,7 +205,8 @@ class Chassis(Generic[S]):
                 raise ChassisError(
                     "blueprint() is for a running service: call it in a hook, a runner or a handler"
                 ) from None
-            self._channel = connect(entrypoint)
+            proven = self.config.platform.draft.calls == "token"
+            self._channel = connect(entrypoint, self._prove if proven else None)
         return self._channel
 
     def lock(
@@ -364,6 +365,12 @@ class Chassis(Generic[S]):
     def _why_not(self) -> str:
         """Why it does not serve: it is ill, or nobody can find it yet."""
         return self._why_ill() or ("" if self._found else "the registry does not know it yet")
+
+    def _prove(self) -> str:
+        """Who we are: by the registry's word, and before it gave one by what we tell it."""
+        if self._registration is not None and (token := self._registration.token):
+            return by_token(token)
+        return by_nonce(self.name, self.config.nonce())
 
     async def _close_channel(self) -> None:
         if self._channel is not None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import grpc
 
+    from chassis.proof import Prove
+
 MAX_MESSAGE = 8 << 20
 """Bytes of the largest message that our clients and servers take: a page of a list may hold many
 values of 1 MiB."""
@@ -56,11 +58,15 @@ def parse_address(text: str) -> Address:
     return Address(bare, number)
 
 
-def connect(address: str | Address) -> grpc.aio.Channel:
-    """An asyncio channel to `address`. It connects when it is used."""
+def connect(address: str | Address, prove: Prove | None = None) -> grpc.aio.Channel:
+    """An asyncio channel to `address`. It connects when it is used; each call proves with `prove`
+    who makes it."""
     import grpc
 
-    return grpc.aio.insecure_channel(_target(address), options=OPTIONS)
+    from chassis.proof import interceptors
+
+    proving = interceptors(prove) if prove else None
+    return grpc.aio.insecure_channel(_target(address), options=OPTIONS, interceptors=proving)
 
 
 def connect_sync(address: str | Address) -> grpc.Channel:

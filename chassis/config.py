@@ -79,6 +79,9 @@ class Draft(_Strict):
     """The chassis itself. Times in seconds."""
 
     log: Log = Log()
+    calls: Literal["any", "token"] = Field(
+        default="any", description="token: calls to Blueprint prove who makes them"
+    )
     slow: float = Field(default=1.0, ge=0, description="a request takes, to be logged; 0: never")
     metrics: Scraping = Scraping()
     beat: float = Field(default=5.0, gt=0, description="between two signs of life")

@@ -78,6 +78,11 @@ class Registration:
         """The pid that Blueprint issued, "" before it did."""
         return self._process.pid if self._process else ""
 
+    @property
+    def token(self) -> str:
+        """What proves that we are that process, "" as long."""
+        return self._process.token.jwt if self._process else ""
+
     def set_health(self, health: Health) -> None:
         """Tell the registry at once; the proxies hear it from there."""
         if health != self._health:

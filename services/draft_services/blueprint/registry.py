@@ -19,9 +19,9 @@ from uuid import uuid4
 from draft_services.blueprint.errors import Exhausted, InvalidArgument, NotFound
 from draft_services.blueprint.limits import too_many_watches
 from draft_services.blueprint.liveness import Liveness, Verdict
-from draft_services.blueprint.nonce import Nonce, check_nonce
+from draft_services.blueprint.nonce import Nonce, admitted
 from draft_services.blueprint.process import Details, Filter, HealthState, Process, RunningState
-from draft_services.blueprint.tokens import Token, Tokens
+from draft_services.blueprint.tokens import Claims, Token, Tokens
 from draft_services.blueprint.view import View
 from draft_services.engine.errors import Compacted, Conflict, EngineError
 from draft_services.engine.leases import Leases
@@ -71,7 +71,7 @@ class Registry:
         self, name: str, nonce: str, group: str, metadata: Mapping[str, str]
     ) -> tuple[Process, Token]:
         """Register a process; it replaces the entry of the same name and instance."""
-        check_nonce(self._nonce, nonce)
+        full = admitted(self._nonce, name, nonce)
         _check_text("name", name, MAX_NAME)
         if not name.strip():
             raise InvalidArgument("name: must not be empty")
@@ -84,7 +84,7 @@ class Registry:
             metadata=dict(metadata),
             joined_ns=time.time_ns(),
         )
-        token = self._tokens.issue(process.pid)
+        token = self._tokens.issue(Claims(process.pid, name, full))
         await self.view.reach(await self._store.put(process.key, process.encode()))
         return process, token
 
@@ -281,6 +281,11 @@ class Registry:
             pass  # somebody else judged it first, or it changed: then it is heard or judged again
 
     # -- inside
+
+    async def alive(self, pid: str) -> None:
+        """Return if a process is registered, which costs a look; `NotFound` if it is not."""
+        if pid not in self._keys:
+            await self._known(pid)
 
     async def _known(self, pid: str) -> Key:
         if pid not in self._keys:

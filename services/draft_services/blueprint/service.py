@@ -10,12 +10,14 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from chassis.figures import Figure
+from draft_services.blueprint.access import Access
 from draft_services.blueprint.backup import Backup
 from draft_services.blueprint.figures import figures
 from draft_services.blueprint.keyvalue import KeyValue
 from draft_services.blueprint.leadership import Leadership
 from draft_services.blueprint.registry import Registry
 from draft_services.blueprint.rpc.backup import BackupRpc
+from draft_services.blueprint.rpc.gate import Gate
 from draft_services.blueprint.rpc.keyvalue import LEADER, KeyValueRpc, plain_text, plain_value
 from draft_services.blueprint.rpc.raft import RaftRpc
 from draft_services.blueprint.rpc.registry import RegistryRpc
@@ -83,10 +85,19 @@ class Blueprint:
             current=self._current,
         )
         self._keyvalue = KeyValue(self._keys, self._view, settings.limits)
+        access = Access(
+            self._tokens,
+            self._registry.alive,
+            settings.read_nonce,
+            required=settings.calls == "token",
+            permissions=settings.permissions,
+            rate=settings.rate,
+        )
+        gate = Gate(access, noted=settings.audit)
         self.servicers = (
-            KeyValueRpc(self._keyvalue),
-            RegistryRpc(self._registry, leadership),
-            RaftRpc(Cluster(self._connection)),
+            KeyValueRpc(self._keyvalue, gate),
+            RegistryRpc(self._registry, leadership, gate),
+            RaftRpc(Cluster(self._connection), gate),
             BackupRpc(backup),
         )
         self._tasks: list[asyncio.Task[None]] = []

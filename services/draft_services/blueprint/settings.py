@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from draft_services.blueprint.access import Permissions
 from draft_services.blueprint.limits import MIB, Limits
 from draft_services.engine import accounts
 from draft_services.engine.connection import Login
@@ -45,6 +47,15 @@ class Settings(BaseModel):
     processes go on when this is reached."""
     max_watchers: int = Field(default=10_000, gt=0)
     """The most open watches, of keys and of processes each."""
+
+    calls: Literal["any", "token"] = "any"
+    """Whose calls are answered; `token`: of those who prove who they are (see `chassis.proof`)."""
+    permissions: Mapping[str, Permissions] = {}
+    """By service: prefixes of the keys that it may read and write, for `calls: token`."""
+    rate: float = Field(default=0.0, ge=0)
+    """Calls a second that one caller may make; 0: any number."""
+    audit: bool = False
+    """Tell the log `draft.audit` who wrote what, from where."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from uuid import uuid4
 
 import jwt
@@ -20,6 +21,7 @@ from draft_services.engine.store import Key, Store
 _ALGORITHM = "EdDSA"
 _ISSUER = "draft.blueprint"
 _KIND = "ed25519"
+_REMEMBERED = 20_000  # tokens that were read
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,15 @@ class Token:
     jwt: str = field(repr=False)
 
 
+class Claims(NamedTuple):
+    """What a token says of who has it: its process, the service's name, and whether it knew the
+    cluster's own nonce."""
+
+    pid: str
+    name: str
+    full: bool
+
+
 class Tokens:
     """Issues and verifies; `open` it before use."""
 
@@ -37,6 +48,7 @@ class Tokens:
         self._store = store
         self._lifetime = lifetime
         self._public: dict[str, Ed25519PublicKey] = {}
+        self._read: dict[str, tuple[Claims, float]] = {}  # and when it runs out
         self._signing: tuple[str, Ed25519PrivateKey] | None = None
 
     async def open(self) -> None:
@@ -47,23 +59,43 @@ class Tokens:
             await self._store.put(Key(_KIND, uuid4().hex), key, expected=0)
             await self._load()
 
-    def issue(self, pid: str) -> Token:
-        """A token that proves to be `pid`. Raises `Unavailable` before the keys are there."""
+    def issue(self, claims: Claims) -> Token:
+        """A token that proves these claims. Raises `Unavailable` before the keys are there."""
         if self._signing is None:
             raise Unavailable("the signing keys are not read from the engine yet; try again")
         kid, key = self._signing
         now, token_id = int(time.time()), uuid4().hex
-        claims = {
+        payload = {
             "iss": _ISSUER,
-            "sub": pid,
+            "sub": claims.pid,
+            "name": claims.name,
+            "full": claims.full,
             "jti": token_id,
             "iat": now,
             "exp": now + int(self._lifetime),
         }
-        return Token(token_id, jwt.encode(claims, key, algorithm=_ALGORITHM, headers={"kid": kid}))
+        return Token(token_id, jwt.encode(payload, key, algorithm=_ALGORITHM, headers={"kid": kid}))
 
     async def verify(self, token: str, pid: str) -> None:
         """Return if `token` proves to be `pid`; raises `Denied`."""
+        if (await self.read(token)).pid != pid:
+            raise Denied(f"token: is not of pid {pid}")
+
+    async def read(self, token: str) -> Claims:
+        """What a token proves; raises `Denied`. One that was read lately costs no more than a
+        look."""
+        if known := self._read.get(token):
+            claims, expires = known
+            if time.time() < expires:
+                return claims
+            del self._read[token]
+        claims, expires = await self._verified(token)
+        if len(self._read) >= _REMEMBERED:
+            self._read.pop(next(iter(self._read)))
+        self._read[token] = claims, expires
+        return claims
+
+    async def _verified(self, token: str) -> tuple[Claims, float]:
         try:
             kid = str(jwt.get_unverified_header(token).get("kid", ""))
             if kid not in self._public:
@@ -82,8 +114,8 @@ class Tokens:
             raise Denied("token: has run out; initialize anew") from None
         except jwt.InvalidTokenError as error:
             raise Denied(f"token: is not valid ({type(error).__name__})") from None
-        if claims["sub"] != pid:
-            raise Denied(f"token: is not of pid {pid}")
+        found = Claims(claims["sub"], claims.get("name", ""), bool(claims.get("full")))
+        return found, float(claims["exp"])
 
     async def _load(self) -> None:
         for entry in await self._store.entries():  # oldest first: the newest key signs

@@ -14,10 +14,12 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 
 from chassis.clients import MAX_MESSAGE
+from draft_services.blueprint.access import Caller, Verb
 from draft_services.blueprint.errors import InvalidArgument, TooLarge
 from draft_services.blueprint.keyvalue import Chunk, KeyValue, checked_type, identity
 from draft_services.blueprint.rpc import ingress, query
-from draft_services.blueprint.rpc.status import TRANSLATED, answering, status
+from draft_services.blueprint.rpc.gate import Gate
+from draft_services.blueprint.rpc.status import TRANSLATED, status
 from draft_services.engine.store import Change, Entry, Key, Version
 
 Answer = TypeVar("Answer", pb.ListResponse, pb.QueryResponse)
@@ -42,8 +44,9 @@ def plain_text(value: bytes) -> str:
 class KeyValueRpc(KeyValueServiceServicer):
     """Translates calls to `KeyValue`."""
 
-    def __init__(self, keys: KeyValue) -> None:
+    def __init__(self, keys: KeyValue, gate: Gate) -> None:
         self._keys = keys
+        self._gate = gate
 
     def about(self, request: Any) -> Mapping[str, str]:
         """What a request is about, for the log of slow ones."""
@@ -55,21 +58,23 @@ class KeyValueRpc(KeyValueServiceServicer):
         return {"key": key, "type": request.value.type_url}
 
     async def Set(self, request: pb.SetRequest, context: Context) -> pb.SetResponse:
-        async with answering(context):
-            return await self._set(request)
+        async with self._gate.entered(context) as caller:
+            return await self._set(request, context, caller)
 
     async def Get(self, request: pb.GetRequest, context: Context) -> pb.GetResponse:
-        async with answering(context):
-            return await self._get(request, context)
+        async with self._gate.entered(context) as caller:
+            return await self._get(request, context, caller)
 
     async def Delete(self, request: pb.DeleteRequest, context: Context) -> pb.DeleteResponse:
-        async with answering(context):
-            return await self._delete(request)
+        async with self._gate.entered(context) as caller:
+            return await self._delete(request, context, caller)
 
     async def List(self, request: pb.ListRequest, context: Context) -> pb.ListResponse:
-        async with answering(context):
+        async with self._gate.entered(context) as caller:
+            kind = checked_type(request.value.type_url)
+            caller.check(Verb.READ, Key(kind, request.prefix))
             page = await self._keys.list(
-                checked_type(request.value.type_url),
+                kind,
                 request.prefix,
                 request.page_size,
                 request.page_token,
@@ -85,24 +90,27 @@ class KeyValueRpc(KeyValueServiceServicer):
     async def Watch(
         self, request: pb.WatchRequest, context: Context
     ) -> AsyncIterator[pb.WatchResponse]:
-        async with answering(context):
+        async with self._gate.entered(context) as caller:
+            caller.check(Verb.READ, Key(request.value.type_url, request.prefix))
             async for chunk in self._keys.watch(
                 request.value.type_url, request.prefix, request.from_revision, request.generation
             ):
                 yield _watched(chunk, self._keys.generation)
 
     async def Batch(self, request: pb.BatchRequest, context: Context) -> pb.BatchResponse:
-        async with answering(context):
+        async with self._gate.entered(context) as caller:
             if len(request.operations) > _MAX_BATCH:
                 raise InvalidArgument(f"operations: more than {_MAX_BATCH}")
             results: list[pb.BatchResult] = []
             for part in independent(request.operations):
-                results += await asyncio.gather(*(self._operate(each, context) for each in part))
+                work = (self._operate(each, context, caller) for each in part)
+                results += await asyncio.gather(*work)
             return pb.BatchResponse(results=results)
 
     async def Query(self, request: pb.QueryRequest, context: Context) -> pb.QueryResponse:
-        async with answering(context):
+        async with self._gate.entered(context) as caller:
             statement = query.parse(request.statement)
+            caller.check(Verb.READ, Key(statement.type_url, ""))
             page = await self._keys.list(statement.type_url, "", 0, "")
             return _sendable(
                 pb.QueryResponse(
@@ -116,23 +124,32 @@ class KeyValueRpc(KeyValueServiceServicer):
             )
 
     async def History(self, request: pb.HistoryRequest, context: Context) -> pb.HistoryResponse:
-        async with answering(context):
+        async with self._gate.entered(context) as caller:
             key = identity(request.value.type_url, request.key)
+            caller.check(Verb.READ, key)
             past = await self._keys.history(key, request.limit)
             return pb.HistoryResponse(versions=map(_version, past.versions), complete=past.complete)
 
-    async def _set(self, request: pb.SetRequest) -> pb.SetResponse:
+    async def _set(
+        self, request: pb.SetRequest, context: Context, caller: Caller
+    ) -> pb.SetResponse:
         key = identity(request.value.type_url, request.key)
+        caller.check(Verb.WRITE, key)
         revision = await self._keys.set(
             key,
             request.value.value,
             expected=request.expected_revision if request.HasField("expected_revision") else None,
             ttl=_seconds(request.ttl) if request.HasField("ttl") else None,
         )
+        self._gate.note(caller, context, "set", key, revision)
         return pb.SetResponse(key=key.name, revision=revision)
 
-    async def _get(self, request: pb.GetRequest, context: Context) -> pb.GetResponse:
-        entry = await self._keys.get(identity(request.value.type_url, request.key))
+    async def _get(
+        self, request: pb.GetRequest, context: Context, caller: Caller
+    ) -> pb.GetResponse:
+        key = identity(request.value.type_url, request.key)
+        caller.check(Verb.READ, key)
+        entry = await self._keys.get(key)
         value = entry.value
         if entry.key in _ADDRESSES and (url := ingress.through(context)):
             value = plain_value(url)
@@ -140,23 +157,31 @@ class KeyValueRpc(KeyValueServiceServicer):
             value=AnyMessage(type_url=entry.key.kind, value=value), revision=entry.revision
         )
 
-    async def _delete(self, request: pb.DeleteRequest) -> pb.DeleteResponse:
+    async def _delete(
+        self, request: pb.DeleteRequest, context: Context, caller: Caller
+    ) -> pb.DeleteResponse:
         key = identity(request.value.type_url, request.key)
+        caller.check(Verb.WRITE, key)
         revision = await self._keys.delete(
             key,
             expected=request.expected_revision if request.HasField("expected_revision") else None,
         )
+        self._gate.note(caller, context, "delete", key, revision)
         return pb.DeleteResponse(key=key.name, revision=revision)
 
-    async def _operate(self, operation: pb.BatchOperation, context: Context) -> pb.BatchResult:
+    async def _operate(
+        self, operation: pb.BatchOperation, context: Context, caller: Caller
+    ) -> pb.BatchResult:
         try:
             match operation.WhichOneof("operation"):
                 case "set":
-                    return pb.BatchResult(set=await self._set(operation.set))
+                    return pb.BatchResult(set=await self._set(operation.set, context, caller))
                 case "delete":
-                    return pb.BatchResult(delete=await self._delete(operation.delete))
+                    return pb.BatchResult(
+                        delete=await self._delete(operation.delete, context, caller)
+                    )
                 case "get":
-                    return pb.BatchResult(get=await self._get(operation.get, context))
+                    return pb.BatchResult(get=await self._get(operation.get, context, caller))
                 case _:
                     raise InvalidArgument("operation: must be set, delete or get")
         except TRANSLATED as error:

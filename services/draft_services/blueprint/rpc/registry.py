@@ -20,6 +20,7 @@ from draft_services.blueprint.leadership import Leadership
 from draft_services.blueprint.process import Details, Filter, Process
 from draft_services.blueprint.registry import Registry
 from draft_services.blueprint.rpc import ingress
+from draft_services.blueprint.rpc.gate import Gate
 from draft_services.blueprint.rpc.status import answering
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -31,7 +32,8 @@ _BROKEN = 0.25
 class RegistryRpc(ServiceDiscoveryServiceServicer):
     """Translates calls to `Registry`."""
 
-    def __init__(self, registry: Registry, leadership: Leadership) -> None:
+    def __init__(self, registry: Registry, leadership: Leadership, gate: Gate) -> None:
+        self._gate = gate
         self._registry = registry
         self._leadership = leadership
 
@@ -90,7 +92,7 @@ class RegistryRpc(ServiceDiscoveryServiceServicer):
     async def ReportHealth(
         self, request: pb.ReportHealthRequest, context: Context
     ) -> pb.ReportHealthResponse:
-        async with answering(context):
+        async with self._gate.entered(context):
             accepted = 0
             for report in request.reports:
                 if report.health_state == models.INVALID_PROCESS_HEALTH_STATE:
@@ -106,7 +108,7 @@ class RegistryRpc(ServiceDiscoveryServiceServicer):
             return pb.ReportHealthResponse(accepted=accepted)
 
     async def Query(self, request: pb.QueryRequest, context: Context) -> pb.QueryResponse:
-        async with answering(context):
+        async with self._gate.entered(context):
             found = await self._registry.query(_filter(request.filter))
             return pb.QueryResponse(data={each.pid: self._process(each) for each in found})
 
@@ -114,7 +116,7 @@ class RegistryRpc(ServiceDiscoveryServiceServicer):
         self, request: pb.WatchRequest, context: Context
     ) -> AsyncIterator[pb.WatchResponse]:
         kinds = pb.WatchResponse.Kind
-        async with answering(context):
+        async with self._gate.entered(context):
             async for events in self._registry.watch(_filter(request.filter)):
                 if events is None:
                     yield pb.WatchResponse(kind=kinds.KIND_SYNCED)
