@@ -29,6 +29,7 @@ from chassis.health import Check, Checkup
 from chassis.lifecycle import Background, Closing, named
 from chassis.locks import TTL, Held, Locks, OwnLocks
 from chassis.logs import setup
+from chassis.proof import by_nonce, by_token
 from chassis.publishing import Route, publish
 from chassis.registration import INSTANCE, METRICS, Identity, Registration
 from chassis.server import Server, adder_of, make_server

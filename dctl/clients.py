@@ -40,8 +40,11 @@ class Stream(Protocol[R_co]):
 class Connection:
     """One channel to one core service. Every method raises DctlErrors only."""
 
-    def __init__(self, part: str, address: str, channel: grpc.Channel, *, timeout: float) -> None:
+    def __init__(
+        self, part: str, address: str, channel: grpc.Channel, *, timeout: float, proof: str = ""
+    ) -> None:
         self.part = part
+        self.proof = proof
         self.address = address
         self.timeout = timeout
         self._channel = channel
@@ -140,12 +143,14 @@ class Connection:
 
 
 @contextmanager
-def connect(part: str, address: str, *, timeout: float) -> Iterator[Connection]:
-    """A connection that stands; UnreachableError when nobody listens at the address."""
+def connect(part: str, address: str, *, timeout: float, proof: str = "") -> Iterator[Connection]:
+    """A connection that stands; UnreachableError when nobody listens at the address. `proof`: of
+    who calls, see `chassis.proof`."""
     _reach(part, address, timeout)
     channel = _open(address)
     try:
-        yield Connection(part, address, channel, timeout=timeout)
+        proven = _proving(channel, proof) if proof else channel
+        yield Connection(part, address, proven, timeout=timeout, proof=proof)
     finally:
         channel.close()
 
@@ -188,6 +193,22 @@ def _open(address: str) -> grpc.Channel:
             ("grpc.keepalive_timeout_ms", 5_000),
         ],
     )
+
+
+def _proving(channel: grpc.Channel, proof: str) -> grpc.Channel:
+    """The same, over which each call says who makes it."""
+    import grpc
+
+    from chassis.proof import HEADER
+
+    class Proving(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
+        def intercept_unary_unary(self, go_on: Any, details: Any, request: Any) -> Any:
+            metadata = [*(details.metadata or ()), (HEADER, proof)]
+            return go_on(details._replace(metadata=metadata), request)
+
+        intercept_unary_stream = intercept_unary_unary  # type: ignore[assignment]
+
+    return grpc.intercept_channel(channel, Proving())
 
 
 def _reach(part: str, address: str, timeout: float) -> None:

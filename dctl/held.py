@@ -33,16 +33,22 @@ _ENDED_BY = 128  # what shells add to the number of the signal that ended a comm
 
 
 def run_held(
-    blueprint: str, name: str, argv: Sequence[str], *, ttl: float, wait: float | None
+    blueprint: str,
+    name: str,
+    argv: Sequence[str],
+    *,
+    ttl: float,
+    wait: float | None,
+    proof: str = "",
 ) -> int:
-    """Run the command under the lock; returns its exit code, as a shell tells it. LockedError
-    when the lock is not had within `wait` seconds, or is lost."""
+    """Run the command under the lock; returns its exit code, as a shell tells it. LockedError when
+    the lock is not had within `wait` seconds, or is lost. `proof`: see `chassis.proof`."""
     try:
         checked(name, ttl)
     except ValueError as error:
         raise UsageError(str(error)) from None
     try:
-        return asyncio.run(_run(blueprint, name, argv, ttl, wait))
+        return asyncio.run(_run(blueprint, proof, name, argv, ttl, wait))
     except LockLostError as error:
         raise LockedError(f"{error}; {argv[0]} was ended") from error
     except LockError as error:
@@ -52,13 +58,13 @@ def run_held(
 
 
 async def _run(
-    blueprint: str, name: str, argv: Sequence[str], ttl: float, wait: float | None
+    blueprint: str, proof: str, name: str, argv: Sequence[str], ttl: float, wait: float | None
 ) -> int:
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert task is not None
     loop.add_signal_handler(signal.SIGTERM, task.cancel)
     who = f"{getpass.getuser()}: {Path(argv[0]).name}"
-    async with connect(blueprint) as channel:
+    async with connect(blueprint, (lambda: proof) if proof else None) as channel:
         locks = Locks(lambda: channel, who)
         async with locks.hold(name, ttl=ttl, wait=wait) as held:
             return await _attend(held, argv, _GRACE * ttl)

@@ -20,12 +20,15 @@ def core(
     """A connection to `part` of the cluster that `file` declares (default: the nearest)."""
     from dctl.clients import connect
 
-    with connect(part.capitalize(), address_of(part, file), timeout=timeout) as connection:
+    address, proof = way_to(part, file)
+    with connect(part.capitalize(), address, timeout=timeout, proof=proof) as connection:
         yield connection
 
 
-def address_of(part: str, file: Path | None) -> str:
-    """host:port of `part`; errors of the spec come before anything is asked."""
+def way_to(part: str, file: Path | None) -> tuple[str, str]:
+    """host:port of `part`, and what proves to it who we are, if it asks. Errors of the spec come
+    before anything is asked."""
     from dctl.engine.cluster import open_cluster
 
-    return open_cluster(file, variant()).address(part)
+    cluster = open_cluster(file, variant())
+    return cluster.address(part), cluster.proof() if part == "blueprint" else ""

@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Literal
 
+from chassis.proof import by_nonce, nonce_of
 from dctl.engine.apply import Event, Result
 from dctl.engine.catalogue.ground import Ground
 from dctl.engine.catalogue.parts import parts
-from dctl.engine.catalogue.site import ENGINE, engine_secret
+from dctl.engine.catalogue.site import ENGINE, NONCE, engine_secret, own_nonce, own_nonces
 from dctl.engine.change import Intent, change
 from dctl.engine.desired import desired
 from dctl.engine.digests import as_given, with_digests, with_todays_secrets
@@ -23,7 +25,7 @@ from dctl.engine.operate import Verb, operate
 from dctl.engine.plan import Plan, make_plan, only_of
 from dctl.engine.ports import PortBook
 from dctl.engine.records import entry, who
-from dctl.engine.runtimes import NONCE, Say
+from dctl.engine.runtimes import Say
 from dctl.engine.saved import SavedPlan, refuse_moved, refuse_stale
 from dctl.engine.scope import WHOLE, Scope
 from dctl.engine.sight import Sight, look
@@ -345,13 +347,27 @@ class OpenCluster:
         return self.secrets.digest(name)
 
     def _intent(self, what: str, *, to: int | None = None, of: int | None = None) -> Intent:
-        # A spec that names no nonce: the cluster gets one of its own.
-        nonce = self.spec.security.nonce
-        secrets = {} if nonce == "any" else {NONCE: self._secret(nonce)}
+        secrets = self._nonces()
         if self.spec.core.nats is not False:
             secrets[ENGINE] = ""  # made below
         runtime, notes = self.spec.runtime, self._hosts.notes
         return Intent(what, str(self.source), runtime, to, of, secrets=secrets, machines=notes)
+
+    def _nonces(self) -> dict[str, str]:
+        """The cluster's nonce, and those that are made from it for services."""
+        nonce = self.spec.security.nonce
+        if nonce == "any":
+            return {}
+        services = own_nonces(self.spec)
+        text = self._secret(nonce)  # a spec that names none: the cluster gets one of its own
+        if services and not text:
+            text = self._first.secret(NONCE) or token_urlsafe(32)
+        return {NONCE: text, **{own_nonce(name): nonce_of(text, name) for name in services}}
+
+    def proof(self) -> str:
+        """What proves to Blueprint that it is dctl who calls; "" where nobody asks."""
+        asked = self.spec.security.calls == "token"
+        return by_nonce("dctl", self.nonce()) if asked else ""
 
     def _secret(self, reference: str | None) -> str:
         return self.secrets.value(secret_name(reference)) if reference else ""

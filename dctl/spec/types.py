@@ -98,6 +98,8 @@ def parse_written(value: Any) -> str:
     raise ValueError("must be text or a number")
 
 
+_MOST_RATE = 1_000_000
+
 # Numbers and truth values are welcome as text that reads as one: that is what ${VAR} gives.
 
 
@@ -128,6 +130,13 @@ def _count(value: Any) -> int:
     number = _whole(value)
     if not 0 <= number <= 1000:
         raise ValueError("must be between 0 and 1000")
+    return number
+
+
+def _rate(value: Any) -> int:
+    number = _whole(value)
+    if not 0 <= number <= _MOST_RATE:
+        raise ValueError(f"must be between 0 and {_MOST_RATE}")
     return number
 
 
@@ -340,6 +349,9 @@ Argv = Annotated[
 Settings = Annotated[dict[str, Any], BeforeValidator(_settings), _schema(type="object")]
 Named = Annotated[dict[Name, T], BeforeValidator(_without_extensions)]
 Flag = Annotated[bool, BeforeValidator(_flag), _schema(type="boolean")]
+Rate = Annotated[
+    int, BeforeValidator(_rate), _schema(type="integer", minimum=0, maximum=_MOST_RATE)
+]
 Count = Annotated[int, BeforeValidator(_count), _schema(type="integer", minimum=0, maximum=1000)]
 Positive = Annotated[
     int, BeforeValidator(_positive), _schema(type="integer", minimum=1, maximum=1000)

@@ -30,6 +30,7 @@ from dctl.spec.types import (
     Size,
     Some,
     Text,
+    Texts,
     UrlPath,
     Written,
 )
@@ -130,6 +131,14 @@ class Workload(Part):
     grace: Duration = Field(10.0, description="from the polite request to stop to the kill")
 
 
+class Permissions(Part):
+    """Prefixes of the keys in Blueprint that a service may read and write; not given: all. Who may
+    write reads too where that is given."""
+
+    read: Texts | None = None
+    write: Texts | None = None
+
+
 class Service(Workload):
     """One of the user's services: exactly one of run, command and image."""
 
@@ -139,6 +148,7 @@ class Service(Workload):
     replicas: Count = 1
     profiles: Profiles = Field((), description="there only with one of these; default: always")
     group: Text = Field("", description="the group under which it registers")
+    permissions: Permissions | None = Field(None, description="for `security: {calls: token}`")
     ports: Named[Listen] = {}
     routes: tuple[Route, ...] = ()
     volumes: Named[AbsolutePath] = {}

@@ -64,7 +64,7 @@ class Cli:
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
     cli = Cli(capsys)
-    monkeypatch.setattr("dctl.commands.core.address_of", lambda part, file: cli.addresses[part])
+    monkeypatch.setattr("dctl.commands.core.way_to", lambda part, file: (cli.addresses[part], ""))
     return cli
 
 

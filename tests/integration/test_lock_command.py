@@ -31,7 +31,7 @@ PROGRAM = """
 import sys
 import dctl.commands.core
 from dctl.__main__ import main
-dctl.commands.core.address_of = lambda part, file: sys.argv[1]
+dctl.commands.core.way_to = lambda part, file: (sys.argv[1], "")
 main(sys.argv[2:])
 """
 FOREVER = "echo up > {up}; while :; do sleep 0.1; done"

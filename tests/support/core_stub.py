@@ -82,7 +82,7 @@ def running_core(monkeypatch: pytest.MonkeyPatch) -> Iterator[CoreStub]:
     """A core that every command of this process finds, whichever part it asks for."""
     core = CoreStub()
     core.start()
-    monkeypatch.setattr("dctl.commands.core.address_of", lambda part, file: core.address)
+    monkeypatch.setattr("dctl.commands.core.way_to", lambda part, file: (core.address, ""))
     try:
         yield core
     finally:

@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dctl.engine.catalogue.site import ENGINE, NONCE_VARIABLE, Instance, Port, Site, digests_of
+from dctl.engine.catalogue.site import (
+    ENGINE,
+    NONCE_VARIABLE,
+    Instance,
+    Port,
+    Site,
+    digests_of,
+    own_nonce,
+)
 from dctl.hosts.base import Check, Condition, Endpoint, Json, Kind, Need
 from dctl.hosts.docker import SECRETS, ContainerSpec, PublishedPort
 from dctl.hosts.images import image_name
@@ -36,6 +44,9 @@ class ContainerSite(Site):
     @property
     def nonce(self) -> str:
         return NONCE_FILE if self.nonce_from else ""
+
+    def nonce_of(self, service: str) -> str:
+        return self.nonce  # each container has its own file
 
     @property
     def engine_secret(self) -> str:
@@ -80,9 +91,12 @@ class ContainerSite(Site):
             (secrets if is_reference(content) else mounts)[path] = content
         secrets |= {self.secret(one.name, name): SCHEME + name for name in digests_of(part)}
         if NONCE_VARIABLE in program.env:
-            secrets[NONCE_FILE] = self.nonce_from
+            own = one.service in self.own_nonces
+            secrets[NONCE_FILE] = own_nonce(one.service) if own else self.nonce_from
         if program.engine:
             secrets[ENGINE_FILE] = ENGINE
+        # A nonce of its own is made from the cluster's.
+        of = [*secrets.values(), *([self.nonce_from] if NONCE_FILE in secrets else [])]
         return ContainerSpec(
             image=self._image(one),
             command=tuple(program.argv),
@@ -90,7 +104,7 @@ class ContainerSite(Site):
             files={f"{FILES}/{n}": text for n, text in program.files.items()} | mounts,
             aliases=(one.service,),
             secrets=secrets,
-            digests=dict.fromkeys(sorted(filter(None, map(secret_name, secrets.values()))), ""),
+            digests=dict.fromkeys(sorted(filter(None, map(secret_name, of))), ""),
             volumes=program.volumes,
             ports={
                 name: PublishedPort(port.bind.port, str(port.wish))

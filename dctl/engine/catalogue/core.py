@@ -14,6 +14,7 @@ from dctl.engine.catalogue.parts import core_parts
 from dctl.engine.catalogue.site import Port, Program, to_yaml
 from dctl.hosts.base import Check, Endpoint, Kind, Resource
 from dctl.hosts.routes import INGRESS, RouteSpec
+from dctl.spec import Cluster
 from dctl.spec.core import Blueprint, Catalyst, Envoy, Fuse, Nats
 
 _DEFAULT_FUSE = Fuse()
@@ -92,11 +93,28 @@ def _cluster_of(ground: Ground, part: Nats, own: Port) -> str:
 
 def _blueprint(ground: Ground, part: Blueprint, instance: str) -> Program:
     nonce = ground.site(instance).nonce or "any"
-    settings = {**_engine(ground, instance), "nonce": nonce}
+    settings = {**_engine(ground, instance), "nonce": nonce, **_access(ground.cluster)}
     if (nats := ground.cluster.core.nats) is not False:
         # Half is for events. What is left lets removals and processes go on when keys are full.
         settings["max_store"] = nats.max_store * 3 // 8
     return _chassis(ground, part, "blueprint", instance, settings)
+
+
+def _access(cluster: Cluster) -> dict[str, Any]:
+    """Settings of Blueprint on who may do what; what is as by default is left out."""
+    security = cluster.security
+    permissions = {
+        name: service.permissions.model_dump(exclude_none=True)
+        for name, service in cluster.services.items()
+        if service.permissions
+    }
+    wanted = {
+        "calls": "" if security.calls == "any" else security.calls,
+        "permissions": permissions,
+        "rate": security.rate,
+        "audit": security.audit,
+    }
+    return {key: value for key, value in wanted.items() if value}
 
 
 def _catalyst(ground: Ground, part: Catalyst, instance: str) -> Program:

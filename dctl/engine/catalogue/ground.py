@@ -94,8 +94,10 @@ class Ground:
         blueprint = self.cluster.core.blueprint
         if blueprint is not False and (chosen := self.near("blueprint", instance)):
             env["DRAFT_SERVICE_ENTRYPOINT"] = str(self.port(chosen, "grpc", blueprint.listen).call)
-        if site.nonce:
-            env[NONCE_VARIABLE] = site.nonce
+        if nonce := site.nonce_of(service):
+            env[NONCE_VARIABLE] = nonce
+        if self.cluster.security.calls == "token":
+            env["DRAFT_DRAFT_CALLS"] = "token"
         if grpc is not None:
             env |= {
                 "DRAFT_SERVICE_NETWORK_BIND_ADDRESS": grpc.bind.host,

@@ -17,8 +17,8 @@ from dctl.hosts.process import ProcessSpec
 class ProcessSite(Site):
     """`files_of(name)` and `data_of(name)` are the folders of an instance, in the file of
     `secret_of(name, secret)` it reads a secret. `engine_file` is that of the engine's secret,
-    `nonce_file` that of the cluster's own, which is the secret `nonce_of` of the spec, if it is not
-    dctl's."""
+    `nonce_file` that of the cluster's own, which is the secret `nonce_name` of the spec, if it is
+    not dctl's, and `own_nonce_of(service)` that of a service's own."""
 
     kind = Kind.PROCESS
 
@@ -26,12 +26,16 @@ class ProcessSite(Site):
     data_of: Callable[[str], Path]
     secret_of: Callable[[str, str], Path]
     engine_file: Path
+    own_nonce_of: Callable[[str], Path]
     nonce_file: Path | None = None
-    nonce_of: str = ""
+    nonce_name: str = ""
 
     @property
     def nonce(self) -> str:
         return str(self.nonce_file or "")
+
+    def nonce_of(self, service: str) -> str:
+        return str(self.own_nonce_of(service)) if service in self.own_nonces else self.nonce
 
     @property
     def engine_secret(self) -> str:
@@ -77,5 +81,7 @@ class ProcessSite(Site):
             memory=part.resources.memory,
             cpus=part.resources.cpus,
             digests=digests_of(part),
-            shared={self.nonce_of: ""} if self.nonce_of and NONCE_VARIABLE in program.env else {},
+            shared={self.nonce_name: ""}
+            if self.nonce_name and NONCE_VARIABLE in program.env
+            else {},
         ).to_json()

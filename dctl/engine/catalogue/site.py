@@ -18,11 +18,14 @@ from dctl.engine.ports import PortBook
 from dctl.hosts.base import Check, Endpoint, Json, Kind, Need, Resource, Rollout
 from dctl.hosts.ports import ANYWHERE, reachable
 from dctl.secrets.references import secret_name
+from dctl.spec import Cluster
 from dctl.spec.core import Nats
 from dctl.spec.workload import Health, Service, Workload
 
 NONCE_VARIABLE = "DRAFT_NONCE_FILE"
 """The variable that names the file of the cluster's own secret."""
+NONCE = "nonce"
+"""The cluster's own secret, which whoever joins has to know, unless the spec names another one."""
 ENGINE = "engine"
 """The secret that holds the engine's password."""
 
@@ -87,7 +90,7 @@ class Site(ABC):
 
     `address` is where the other hosts reach this one, "" when there are none; what is to be called
     by others listens there, unless the spec names an address. `variables` are environment
-    variables of all that is placed there.
+    variables of all that is placed there. The services in `own_nonces` have a nonce of their own.
     """
 
     kind: ClassVar[Kind]
@@ -96,11 +99,16 @@ class Site(ABC):
     ports: PortBook
     address: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
+    own_nonces: frozenset[str] = frozenset()
 
     @property
     @abstractmethod
     def nonce(self) -> str:
         """The file of the cluster's secret as programs see it; "" where any nonce is accepted."""
+
+    @abstractmethod
+    def nonce_of(self, service: str) -> str:
+        """The file of the secret with which a service joins; "" where any nonce is accepted."""
 
     @property
     @abstractmethod
@@ -178,6 +186,17 @@ class Site(ABC):
         if self.address and endpoint.host in ANYWHERE:
             return Endpoint(self.address, endpoint.port)
         return reachable(endpoint)
+
+
+def own_nonces(cluster: Cluster) -> frozenset[str]:
+    """The services that are given a nonce of their own instead of the cluster's, so that they can
+    prove who they are and call themselves nothing else."""
+    return frozenset(cluster.services if cluster.security.calls == "token" else ())
+
+
+def own_nonce(service: str) -> str:
+    """The secret that is a service's own nonce."""
+    return f"{NONCE}-{service}"
 
 
 def engine_secret() -> str:

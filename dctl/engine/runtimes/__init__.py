@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from dctl.engine.catalogue.parts import by_host
-from dctl.engine.runtimes.base import NONCE, Restored, Runtime, Say, Settled
+from dctl.engine.runtimes.base import Restored, Runtime, Say, Settled
 from dctl.hosts.base import Secrets
 from dctl.spec import Loaded
 from dctl.spec.placement import hosts_of, runtime_on
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dctl.hosts.ssh import Fleet
     from dctl.spec.model import Host
 
-__all__ = ["NONCE", "Restored", "Runtime", "Say", "departed_of", "runtimes_of"]
+__all__ = ["Restored", "Runtime", "Say", "departed_of", "runtimes_of"]
 
 
 def runtimes_of(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from dctl.engine.catalogue.site import Site
+from dctl.engine.catalogue.site import NONCE, Site
 from dctl.engine.ports import PortBook
 from dctl.hosts.base import Host, Reader, Resource, Secrets
 from dctl.spec import Cluster, Loaded
@@ -15,7 +15,6 @@ from dctl.spec.placement import hosts_of
 from dctl.spec.types import LOOPBACK
 from dctl.spec.workload import Workload
 
-NONCE = "nonce"
 Say = Callable[[str], None]
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dctl.engine.catalogue.containers import CORE, ContainerSite
-from dctl.engine.catalogue.site import Site
+from dctl.engine.catalogue.site import Site, own_nonces
 from dctl.engine.ports import PortBook
 from dctl.engine.runtimes.base import Restored, Say, Settled
 from dctl.errors import DctlError
@@ -90,6 +90,7 @@ class Containers:
             variables=self._settled.variables,
             images={part: image.tag for part, image in self._images.items()},
             nonce_from=self._settled.nonce_from,
+            own_nonces=own_nonces(self._settled.cluster),
             images_host=self._images_host,
         )
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from dctl import __version__
 from dctl.engine.catalogue.parts import CORE_PARTS
 from dctl.engine.catalogue.processes import ProcessSite
-from dctl.engine.catalogue.site import ENGINE, Site
+from dctl.engine.catalogue.site import ENGINE, NONCE, Site, own_nonce, own_nonces
 from dctl.engine.ports import PortBook
-from dctl.engine.runtimes.base import NONCE, Restored, Say, Settled
+from dctl.engine.runtimes.base import Restored, Say, Settled
 from dctl.hosts.base import Host, Kind, Reader, Resource
 from dctl.secrets.references import secret_name
 from dctl.sources import source_digest
@@ -51,8 +51,10 @@ class Processes:
             data_of=functools.partial(data_dir, self._name),
             secret_of=functools.partial(delivered_file, self._name),
             engine_file=secret_file(self._name, ENGINE),
+            own_nonces=own_nonces(self._settled.cluster),
+            own_nonce_of=lambda service: secret_file(self._name, own_nonce(service)),
             nonce_file=secret_file(self._name, NONCE) if self._settled.nonce_from else None,
-            nonce_of=secret_name(self._settled.nonce_from),
+            nonce_name=secret_name(self._settled.nonce_from),
         )
 
     def resources(self) -> list[Resource]:

@@ -6,10 +6,10 @@ import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dctl.engine.catalogue.site import ENGINE, Site
+from dctl.engine.catalogue.site import ENGINE, NONCE, Site, own_nonce, own_nonces
 from dctl.engine.catalogue.units import CORE, UnitSite
 from dctl.engine.ports import PortBook
-from dctl.engine.runtimes.base import NONCE, Restored, Say, Settled
+from dctl.engine.runtimes.base import Restored, Say, Settled
 from dctl.hosts.base import Host, Kind, Reader, Resource
 from dctl.hosts.ssh import Fleet
 from dctl.hosts.systemd import Layout, SystemdHost, SystemdReader
@@ -51,8 +51,10 @@ class Units:
             data_of=lambda instance: Path(layout.data(instance)),
             secret_of=lambda instance, name: Path(layout.credential(instance, name)),
             engine_file=Path(layout.secret(ENGINE)),
+            own_nonces=own_nonces(self._settled.cluster),
+            own_nonce_of=lambda service: Path(layout.secret(own_nonce(service))),
             nonce_file=Path(layout.secret(NONCE)) if self._settled.nonce_from else None,
-            nonce_of=secret_name(self._settled.nonce_from),
+            nonce_name=secret_name(self._settled.nonce_from),
             software=self._wanted(),
         )
 

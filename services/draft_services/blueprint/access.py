@@ -67,8 +67,8 @@ ANYBODY = Caller("anybody")
 
 
 class Access:
-    """Admits callers. `alive` raises `NotFound` for a pid that is not registered. `required`: each has to prove who it is. `rate`: calls a second that one
-    caller may make, 0 for any number."""
+    """Admits callers. `alive` raises `NotFound` for a pid that is not registered. `required`: each
+    has to prove who it is. `rate`: calls a second that one caller may make, 0 for any number."""
 
     def __init__(
         self,

@@ -42,8 +42,9 @@ def build(tmp_path: Path) -> Build:
             data_of=lambda name: Path("/state/data") / name,
             secret_of=lambda name, secret: Path("/state/delivered") / name / secret,
             engine_file=Path("/state/engine"),
+            own_nonce_of=lambda service: Path(f"/state/nonce-{service}"),
             nonce_file=Path("/state/nonce"),
-            nonce_of=secret_name(cluster.security.nonce),
+            nonce_name=secret_name(cluster.security.nonce),
         )
         resources = desired(Ground(cluster, tmp_path, {"local": site}))
         return {resource.name: resource for resource in resources}

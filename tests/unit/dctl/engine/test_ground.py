@@ -54,6 +54,7 @@ def build(tmp_path: Path) -> Build:
                 data_of=lambda name: Path("/data") / name,
                 secret_of=lambda name, secret: Path("/delivered") / name / secret,
                 engine_file=Path("/kept/engine"),
+                own_nonce_of=lambda service: Path(f"/state/nonce-{service}"),
             )
             for host in loaded.cluster.hosts
             for settled in [Settled.of(loaded, host, {}, NoSecrets())]

@@ -58,6 +58,7 @@ def site(runtime: str) -> Site:
         "data_of": lambda name: Path("/data") / name,
         "secret_of": lambda name, secret: Path("/secrets") / name / secret,
         "engine_file": Path("/kept/engine"),
+        "own_nonce_of": lambda service: Path(f"/kept/nonce-{service}"),
     }
     if runtime == "systemd":
         return UnitSite(host="core-1", ports=ports, software={CORE: SOFTWARE}, **folders)

@@ -3,7 +3,7 @@
 from typing import cast
 
 import pytest
-from draft_services.blueprint.tokens import Tokens
+from draft_services.blueprint.tokens import Claims, Tokens
 from draft_services.engine.errors import Unavailable
 from draft_services.engine.store import Store
 
@@ -11,4 +11,4 @@ from draft_services.engine.store import Store
 def test_who_asks_before_the_keys_are_read_is_told_to_try_again() -> None:
     tokens = Tokens(cast(Store, None), lifetime=60)
     with pytest.raises(Unavailable, match="try again"):
-        tokens.issue("a-process")
+        tokens.issue(Claims("a-process", "cart", full=False))
