@@ -50,6 +50,7 @@ def check(
     yield from _ports(view)
     yield from _routes(view)
     yield from _secrets(view)
+    yield from _access(view)
 
 
 def _version(tree: Table) -> Iterator[Problem]:
@@ -311,6 +312,20 @@ def _secrets(view: View) -> Iterator[Problem]:
             if value and value.startswith("secret://") and f"{variable}_FILE" in env:
                 why = f"{variable}_FILE names the file of the secret {variable}: leave it out"
                 yield workload.problem(env[f"{variable}_FILE"].span, why, "env", f"{variable}_FILE")
+
+
+def _access(view: View) -> Iterator[Problem]:
+    """Nobody can prove who it is where nobody is asked, or any nonce is as good as another."""
+    proven = text(view.tree, "security", "calls") == "token"
+    if proven and text(view.tree, "security", "nonce") == "any":
+        path = ("security", "calls")
+        span = entries(view.tree, "security")["calls"].node.span
+        yield Problem(span, "with nonce any, everybody is whoever they say: leave it out", path)
+    for workload in view.workloads:
+        permissions = entries(workload.node).get("permissions")
+        if permissions is not None and not proven:
+            why = "need `security: {calls: token}`: else nobody is asked who they are"
+            yield workload.problem(permissions.span, why, "permissions")
 
 
 def _may_be_secret(path: Path) -> bool:

@@ -102,19 +102,22 @@ async def test_who_proves_nothing_is_refused(nats: Nats, tmp_path: Path, proof: 
 async def test_a_service_may_do_what_it_is_permitted_and_nothing_else(
     nats: Nats, tmp_path: Path
 ) -> None:
-    async with guarded(nats, tmp_path, calls="token") as node:
-        async with As(node, DCTL) as dctl, As(node, ORDERS) as orders:
-            assert await dctl.set("shop/name") is OK
-            assert await orders.set("orders/1") is OK
-            assert await orders.get("shop/name") is OK
-            assert await orders.list("orders/") is OK
-            assert await orders.watch("shop/") is OK
-            assert await orders.delete("orders/1") is OK
-            assert await orders.set("shop/name") is DENIED
-            assert await orders.delete("shop/name") is DENIED
-            assert await orders.get("secret/key") is DENIED
-            assert await orders.list("") is DENIED
-            assert await orders.watch("") is DENIED
+    async with (
+        guarded(nats, tmp_path, calls="token") as node,
+        As(node, DCTL) as dctl,
+        As(node, ORDERS) as orders,
+    ):
+        assert await dctl.set("shop/name") is OK
+        assert await orders.set("orders/1") is OK
+        assert await orders.get("shop/name") is OK
+        assert await orders.list("orders/") is OK
+        assert await orders.watch("shop/") is OK
+        assert await orders.delete("orders/1") is OK
+        assert await orders.set("shop/name") is DENIED
+        assert await orders.delete("shop/name") is DENIED
+        assert await orders.get("secret/key") is DENIED
+        assert await orders.list("") is DENIED
+        assert await orders.watch("") is DENIED
 
 
 async def test_in_a_batch_each_operation_is_judged_by_itself(nats: Nats, tmp_path: Path) -> None:
@@ -154,24 +157,29 @@ async def test_a_service_cannot_register_under_the_name_of_another(
 async def test_who_calls_too_often_is_told_to_wait_and_nobody_else(
     nats: Nats, tmp_path: Path
 ) -> None:
-    async with guarded(nats, tmp_path, calls="token", rate=2) as node:
-        async with As(node, DCTL) as dctl, As(node, ORDERS) as orders:
-            codes = [await orders.get("orders/1") for _ in range(6)]
-            assert codes[0] is grpc.StatusCode.NOT_FOUND
-            assert grpc.StatusCode.RESOURCE_EXHAUSTED in codes[4:]
-            assert await dctl.set("a") is OK
+    async with (
+        guarded(nats, tmp_path, calls="token", rate=2) as node,
+        As(node, DCTL) as dctl,
+        As(node, ORDERS) as orders,
+    ):
+        codes = [await orders.get("orders/1") for _ in range(6)]
+        assert codes[0] is grpc.StatusCode.NOT_FOUND
+        assert grpc.StatusCode.RESOURCE_EXHAUSTED in codes[4:]
+        assert await dctl.set("a") is OK
 
 
 async def test_writes_and_what_was_denied_are_noted_without_values(
     nats: Nats, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "draft.audit")
-    async with guarded(nats, tmp_path, calls="token", audit=True) as node:
-        async with As(node, ORDERS) as orders:
-            await orders.set("orders/1")
-            await orders.delete("orders/1")
-            await orders.set("shop/name")
-            await orders.get("orders/1")
+    async with (
+        guarded(nats, tmp_path, calls="token", audit=True) as node,
+        As(node, ORDERS) as orders,
+    ):
+        await orders.set("orders/1")
+        await orders.delete("orders/1")
+        await orders.set("shop/name")
+        await orders.get("orders/1")
     noted = [record for record in caplog.records if record.name == "draft.audit"]
     told: list[Any] = [(r.getMessage(), getattr(r, "key", "")) for r in noted]
     assert told[:2] == [("set", "orders/1"), ("delete", "orders/1")]
