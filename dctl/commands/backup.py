@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,19 +18,14 @@ from dctl.commands.options import (
     variant,
     yes_option,
 )
-from dctl.errors import DctlError, UnreachableError, WaitTimeoutError
+from dctl.errors import DctlError
 
 if TYPE_CHECKING:
     from draft_api.core.registry.backup.v1 import service_pb2 as pb
-    from draft_api.core.registry.backup.v1 import service_pb2_grpc as rpc
 
-    from dctl.archive import Manifest, Reader, Writer
-    from dctl.clients import Connection
-    from dctl.engine.cluster import OpenCluster
+    from dctl.archive import Manifest
     from dctl.render.output import Format
 
-_CALL = 10.0  # seconds for what is answered at once
-_AGAIN = 0.2
 _WORDS = {
     "KV_keys": "keys",
     "KV_signing": "signing keys",
@@ -70,24 +63,21 @@ def create(path: Path, force: bool, file: Path | None, format: Format, timeout: 
     \b
       dctl backup create shop.tar.zst
     """
-    from draft_api.core.registry.backup.v1 import service_pb2 as pb
-
-    from dctl.archive import Manifest, writing
+    from dctl.backups import blueprint, take
     from dctl.engine.cluster import open_cluster
 
+    if path.exists() and not force:
+        raise DctlError(f"{path} is there already", hint="name another file, or add --force")
     cluster = open_cluster(file, variant())
-    with writing(path, replace=force) as backup, _blueprint(cluster) as (blueprint, stub):
-        made = datetime.now(UTC).isoformat(timespec="seconds")
-        with blueprint.translated():
-            call = stub.Create(pb.CreateRequest(nonce=cluster.nonce()), timeout=timeout)
-            try:
-                parts = iter(call)
-                versions = next(parts).versions
-                for part in parts:
-                    _take(backup, part.stream, parts)
-            finally:
-                call.cancel()
-        backup.finish(Manifest(cluster.name, made, versions.draft, versions.engine))
+    with blueprint(cluster.address("blueprint")) as core:
+        take(
+            core,
+            path,
+            cluster=cluster.name,
+            nonce=cluster.nonce(),
+            timeout=timeout,
+            replace=force,
+        )
     _tell(path, format, "BackupCreated")
 
 
@@ -120,9 +110,9 @@ def restore(path: Path, other_cluster: bool, file: Path | None, yes: bool, timeo
     \b
       dctl backup restore shop.tar.zst
     """
-    from draft_api.core.registry.backup.v1 import service_pb2 as pb
-
     from dctl.archive import reading
+    from dctl.backups import blueprint, wait
+    from dctl.backups import restore as put_back
     from dctl.commands.infra.group import confirm
     from dctl.engine.cluster import open_cluster
 
@@ -135,80 +125,15 @@ def restore(path: Path, other_cluster: bool, file: Path | None, yes: bool, timeo
                 f"{path} is of cluster {manifest.cluster}, and {cluster.source} is {cluster.name}",
                 hint="name its spec with -f FILE, or say --other-cluster",
             )
-        with _blueprint(cluster) as (blueprint, stub):
-            now = blueprint.call(stub.Describe, pb.DescribeRequest(nonce=cluster.nonce()))
-            for line in _replaced(manifest, now.streams):
+        with blueprint(cluster.address("blueprint")) as core:
+            for line in _replaced(manifest, core.describe(cluster.nonce()).streams):
                 click.echo(line, err=True)
             if not yes:
                 confirm(f"Replace what {cluster.name} keeps by what it was then?")
-            with blueprint.translated():
-                stub.Restore(_requests(backup, cluster.nonce()), timeout=timeout)
-    _wait(cluster, deadline)
+            put_back(core, backup, nonce=cluster.nonce(), timeout=timeout)
+    wait(lambda: cluster.address("blueprint"), cluster.nonce(), deadline)
     click.echo(f"{cluster.name} is as of {manifest.created}", err=True)
     click.echo("  its services register anew by themselves: dctl infra status", err=True)
-
-
-@contextmanager
-def _blueprint(cluster: OpenCluster) -> Iterator[tuple[Connection, rpc.BackupServiceStub]]:
-    from draft_api.core.registry.backup.v1 import service_pb2_grpc as rpc
-
-    from dctl.clients import connect
-
-    with connect("Blueprint", cluster.address("blueprint"), timeout=_CALL) as blueprint:
-        yield blueprint, blueprint.stub(rpc.BackupServiceStub)
-
-
-def _take(backup: Writer, stream: pb.Stream, parts: Iterator[pb.CreateResponse]) -> None:
-    """Write one stream's content; raises DctlError unless all of it came."""
-    end: list[pb.End] = []
-
-    def content() -> Iterator[bytes]:
-        for part in parts:
-            if part.WhichOneof("part") == "end":
-                end.append(part.end)
-                return
-            yield part.chunk
-
-    config, state = json.loads(stream.config), json.loads(stream.state)
-    taken = backup.add(stream.name, config, state, content(), live=stream.live)
-    if not end or (taken.size, taken.sha256) != (end[0].size, end[0].sha256.hex()):
-        raise DctlError(f"the content of {stream.name} did not arrive whole", hint="try again")
-
-
-def _requests(backup: Reader, nonce: str) -> Iterator[pb.RestoreRequest]:
-    from draft_api.core.registry.backup.v1 import service_pb2 as pb
-
-    yield pb.RestoreRequest(nonce=nonce)
-    for stream, content in backup.contents():
-        sent = not stream.live
-        if sent:
-            config, state = json.dumps(stream.config), json.dumps(stream.state)
-            yield pb.RestoreRequest(stream=pb.Stream(name=stream.name, config=config, state=state))
-        for chunk in content:
-            if sent:
-                yield pb.RestoreRequest(chunk=chunk)
-        if sent:
-            end = pb.End(sha256=bytes.fromhex(stream.sha256), size=stream.size)
-            yield pb.RestoreRequest(end=end)
-
-
-def _wait(cluster: OpenCluster, deadline: float) -> None:
-    """Return once Blueprint has begun anew and serves what was restored."""
-    from draft_api.core.registry.backup.v1 import service_pb2 as pb
-
-    request = pb.DescribeRequest(nonce=cluster.nonce())
-    while True:
-        try:
-            with _blueprint(cluster) as (blueprint, stub):
-                blueprint.call(stub.Describe, request)
-            return
-        except (UnreachableError, WaitTimeoutError) as error:
-            if time.monotonic() > deadline:
-                raise WaitTimeoutError(
-                    f"the backup is restored, but Blueprint is not back: {error.message}",
-                    hint="dctl infra status",
-                ) from error
-        time.sleep(_AGAIN)
 
 
 def _tell(path: Path, format: Format, kind: str) -> None:

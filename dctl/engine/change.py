@@ -47,23 +47,31 @@ def change(
     *,
     on_event: Callable[[Event], None] = lambda _: None,
     halt: Callable[[], str] = lambda: "",
+    move: Callable[[Plan, Callable[[], str]], tuple[Plan, Result | None]] | None = None,
 ) -> Result:
     """Carry out what `decide` plans once the lock is held. Lock, journal and releases are with the
-    `first` host. Ends early when the lock is lost, or `halt` gives a reason."""
+    `first` host. Ends early when the lock is lost, or `halt` gives a reason. Where the engine's
+    data have to be moved, `move` does that first, and says what is left, or how it failed."""
     with first.lock(who()) as lease:
         plan = decide()
         number = next_number(first.journal())
         _share(intent.secrets, plan, hosts, first)
-        if plan.changed:
+        begun = bool(plan.changed or plan.move)
+        if begun:
             first.record(_begin(intent, number, plan))
             _note(first, {**first.machines(), **intent.machines})
-        result = carry_out(plan, hosts, on_event=on_event, halt=lambda: lease.lost() or halt())
+        failed: Result | None = None
+        if plan.move and move:
+            plan, failed = move(plan, lambda: lease.lost() or halt())
+        result = failed or carry_out(
+            plan, hosts, on_event=on_event, halt=lambda: lease.lost() or halt()
+        )
         release = _release(intent, number, plan, first) if result.ok and intent.keep else None
         if result.ok and intent.machines and not plan.scope:
             _let_go(intent.machines, plan, hosts, first)
             result = dataclasses.replace(result, abandoned=plan.gone)
-        if plan.changed or not result.ok or release:
-            if not plan.changed:
+        if begun or not result.ok or release:
+            if not begun:
                 first.record(_begin(intent, number, plan))
             first.record(entry(ENDED, number, **result.to_json()))
         if release:
@@ -100,6 +108,7 @@ def _share(secrets: Mapping[str, str], plan: Plan, hosts: Mapping[str, Host], fi
 
 def _begin(intent: Intent, number: int, plan: Plan) -> dict[str, Any]:
     steps = [f"{step.verdict.action} {step.name}" for step in plan.changed]
+    steps += ["move engine"] if plan.move else []
     return entry(intent.what, number, steps=steps, to=intent.to, scope=plan.scope.to_json())
 
 

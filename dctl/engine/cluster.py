@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_urlsafe
@@ -19,12 +19,16 @@ from dctl.engine.catalogue.site import ENGINE, NONCE, engine_secret, own_nonce, 
 from dctl.engine.change import Intent, change
 from dctl.engine.desired import desired
 from dctl.engine.digests import as_given, with_digests, with_todays_secrets
-from dctl.engine.history import ENDED, Record, Release, history, next_number, target
+from dctl.engine.growth import Move, engine_of, epoch_for, to_move
+from dctl.engine.hiding import learn_given
+from dctl.engine.history import Record, Release, history, next_number, target
 from dctl.engine.hosts import UP, Hosts
-from dctl.engine.operate import Verb, operate
+from dctl.engine.move import FILE, Mover
+from dctl.engine.operate import Verb, end, operate
 from dctl.engine.plan import Plan, make_plan, only_of
 from dctl.engine.ports import PortBook
-from dctl.engine.records import entry, who
+from dctl.engine.probing import probes
+from dctl.engine.records import entry
 from dctl.engine.runtimes import Say
 from dctl.engine.saved import SavedPlan, refuse_moved, refuse_stale
 from dctl.engine.scope import WHOLE, Scope
@@ -38,14 +42,12 @@ from dctl.hosts.base import (
     Holder,
     Host,
     Observed,
-    Probe,
     Reader,
     Resource,
-    State,
     machine_of,
 )
 from dctl.hosts.routes import INGRESS
-from dctl.secrets.redaction import learn
+from dctl.hosts.state.folder import state_dir
 from dctl.secrets.references import secret_name
 from dctl.secrets.vault import KEY, Vault
 from dctl.spec import Loaded
@@ -54,7 +56,6 @@ from dctl.spec.variant import Variant
 from dctl.workspace import load_spec
 
 _KEPT = 3  # releases whose images stay for a rollback
-_PARALLEL = 32  # probes at once: they mostly wait
 
 
 def open_cluster(
@@ -91,6 +92,7 @@ class OpenCluster:
         self.name = loaded.cluster.name
         self.source = loaded.path
         self.root = loaded.root
+        self._say = say
         self.secrets = Vault(loaded, lambda: self._first.secret(KEY))
         self._hosts = Hosts(loaded, say, self.secrets)
 
@@ -130,7 +132,7 @@ class OpenCluster:
             return 0 if host in sight.unseen else self.readers[host].free_port(address)
 
         ports = PortBook(known, free, offset=port_offset)
-        ground = Ground(self.spec, self.root, self._hosts.sites(ports))
+        ground = Ground(self.spec, self.root, self._hosts.sites(ports), self._epoch(sight))
         return [*self._hosts.resources(), *desired(ground)]
 
     def plan(self, *, port_offset: int | None = None, scope: Scope = WHOLE) -> Plan:
@@ -138,7 +140,8 @@ class OpenCluster:
         there."""
         sight = self.look()
         self._refuse_unknown(scope, sight.things)
-        return make_plan(self.name, self.resources(sight, port_offset=port_offset), sight, scope)
+        asked = self.resources(sight, port_offset=port_offset)
+        return make_plan(self.name, asked, sight, scope, move=self._move(asked, sight, scope))
 
     def plan_saved(self, saved: SavedPlan) -> Plan:
         """Look and compare again. Raises DctlError, naming what moved, unless that gives the very
@@ -155,7 +158,8 @@ class OpenCluster:
             known = with_digests(saved.resources, self._digest)
             saved = dataclasses.replace(saved, resources=tuple(known))
         asked = self.resources(sight, *saved.ports, port_offset=saved.port_offset)
-        plan = make_plan(self.name, asked, sight, saved.scope)
+        move = self._move(asked, sight, saved.scope)
+        plan = make_plan(self.name, asked, sight, saved.scope, move=move)
         refuse_stale(saved, plan)
         return plan
 
@@ -168,7 +172,9 @@ class OpenCluster:
         self._refuse_unknown(scope, sight.things)
         sight_of = dataclasses.replace(sight, things=[o for o in sight.things if scope.covers(o)])
         asked = [r for r in as_given(self._asked(sight), sight.things) if scope.covers(r)]
-        return status(self.name, asked, sight_of, self._probes(asked, sight_of), now=time.time())
+        return status(
+            self.name, asked, sight_of, probes(self.readers, asked, sight_of), now=time.time()
+        )
 
     def address(self, part: str) -> str:
         """host:port, as it is reached from here, of a core part of this cluster that is up. Raises
@@ -189,7 +195,9 @@ class OpenCluster:
         """Carry `plan` out under the cluster's lock and keep a record of it. Raises DctlError when
         somebody has changed the cluster since it was made."""
         intent = self._intent("apply")
-        result = self._change(intent, lambda: self._again(plan), on_event=on_event)
+        result = self._change(
+            intent, lambda: self._again(plan), on_event=on_event, move=self._carry_over
+        )
         if result.ok and plan.changed:
             self._hosts.let_go([r for kept in self.releases()[-_KEPT:] for r in kept.resources])
         return result
@@ -227,9 +235,11 @@ class OpenCluster:
             )
         return Rollback(release, self.compare(there.resources), there.otherwise)
 
-    def compare(self, asked: Sequence[Resource], scope: Scope = WHOLE) -> Plan:
+    def compare(
+        self, asked: Sequence[Resource], scope: Scope = WHOLE, move: Move | None = None
+    ) -> Plan:
         """Look, and compare with what was asked for at some time."""
-        return make_plan(self.name, asked, only_of(asked, self.look()), scope)
+        return make_plan(self.name, asked, only_of(asked, self.look()), scope, move=move)
 
     def roll_back(self, way: Rollback, *, on_event: Callable[[Event], None]) -> Result:
         """Carry it out, with the very same engine as an apply."""
@@ -274,37 +284,12 @@ class OpenCluster:
 
     def end(self, how: Literal["down", "destroy", "clean"]) -> None:
         """Stop all that runs, or remove it, or remove every trace of the cluster too."""
-
-        def do() -> None:
-            # The first host last: what the others run needs it most, and it has the lock.
-            for host in reversed(self._hosts.machines):
-                host.down() if how == "down" else host.clean(full=how == "clean")
-
-        first = self._first
-        if not first.journal():  # nothing was ever done to it: leave no trace of this either
-            do()
-            return
-        with first.lock(who()):
-            number = next_number(first.journal())
-            first.record(entry(how, number))
-            do()
-            if how != "clean":
-                first.record(entry(ENDED, number))
+        end(how, self._hosts.machines, forget=lambda: self._backup.unlink(missing_ok=True))
 
     def learn_secrets(self, things: Sequence[Observed]) -> list[str]:
         """What these were given is hidden from now on in all that we print; the hosts that do not
         tell it. Nobody is asked for what the secrets are today."""
-        silent = {}
-        for seen in things:
-            if (seen.spec or {}).get("digests"):
-                try:
-                    for text in self.readers[seen.host].given(seen.name).values():
-                        learn(text)
-                except DctlError as error:
-                    silent[seen.host] = error.message
-        return [
-            f"{host} does not tell what has to be hidden: {why}" for host, why in silent.items()
-        ]
+        return learn_given(self.readers, things)
 
     def execute(self, pattern: str, argv: Sequence[str]) -> int:
         """Run a command beside the instance that `pattern` names; of several one that runs."""
@@ -379,6 +364,7 @@ class OpenCluster:
         *,
         on_event: Callable[[Event], None],
         halt: Callable[[], str] = lambda: "",
+        move: Callable[..., tuple[Plan, Result | None]] | None = None,
     ) -> Result:
         first = self._first
 
@@ -389,26 +375,38 @@ class OpenCluster:
                 first.keep_secret(ENGINE, engine_secret())
             return decide()
 
-        return change(intent, self.hosts(), first, locked, on_event=on_event, halt=halt)
+        carry = functools.partial(move, on_event=on_event) if move else None
+        return change(intent, self.hosts(), first, locked, on_event=on_event, halt=halt, move=carry)
+
+    def _carry_over(
+        self, plan: Plan, halt: Callable[[], str], *, on_event: Callable[[Event], None]
+    ) -> tuple[Plan, Result | None]:
+        """Bring the engine's data to where the plan wants its nodes."""
+        return Mover(self, self._backup, self._say).run(plan, on_event, halt)
+
+    @property
+    def _backup(self) -> Path:
+        """Where the engine's data are while they are moved: with who moves them."""
+        return state_dir(self.name) / FILE
+
+    def _move(self, asked: Sequence[Resource], sight: Sight, scope: Scope) -> Move | None:
+        """What has to be moved for that; a part of the cluster moves nothing."""
+        return None if scope else to_move(asked, sight.things, begun=self._backup.exists())
+
+    def _epoch(self, sight: Sight) -> int:
+        """Which of its folders the engine's nodes use."""
+        nats = self.spec.core.nats
+        if nats is False:
+            return 0
+        nodes = engine_of(sight.things)
+        if not nodes and (releases := self.releases()):
+            nodes = engine_of(releases[-1].resources)
+        return epoch_for(nats.replicas, nodes, lambda: next_number(self._first.journal()))
 
     def _again(self, plan: Plan) -> Plan:
         """The plan as of now; DctlError when it is not the one that was agreed to."""
-        if not plan.changed:
+        if not (plan.changed or plan.move):
             return plan
-        now = self.compare(plan.asked, plan.scope)
+        now = self.compare(plan.asked, plan.scope, plan.move)
         refuse_moved(plan, now)
         return now
-
-    def _probes(self, asked: list[Resource], sight: Sight) -> dict[str, Probe]:
-        running = {o.name for o in sight.things if o.state is State.RUNNING}
-        checked = [r for r in asked if r.check and r.name in running]
-        if not checked:
-            return {}
-
-        def probe(resource: Resource) -> Probe:
-            assert resource.check is not None
-            return self.readers[resource.host].probe(resource.check)
-
-        with ThreadPoolExecutor(min(len(checked), _PARALLEL)) as pool:
-            answers = pool.map(probe, checked)
-            return {r.name: answer for r, answer in zip(checked, answers, strict=True)}

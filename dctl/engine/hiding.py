@@ -6,9 +6,11 @@ What is known to be secret is hidden by its value, and what is not by its name.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 
-from dctl.hosts.base import Json
-from dctl.secrets.redaction import HIDDEN, redacted_document
+from dctl.errors import DctlError
+from dctl.hosts.base import Json, Observed, Reader
+from dctl.secrets.redaction import HIDDEN, learn, redacted_document
 
 # A name that ends in FILE holds a path.
 _NAME = (
@@ -30,6 +32,19 @@ def shown(path: tuple[str, ...], value: Json) -> Json:
     if value is not None and path and is_secret_name(path[-1]):
         return HIDDEN
     return without_secrets(value)
+
+
+def learn_given(readers: Mapping[str, Reader], things: Sequence[Observed]) -> list[str]:
+    """What these were given is hidden from now on; the hosts that do not tell it, in words."""
+    silent = {}
+    for seen in things:
+        if (seen.spec or {}).get("digests"):
+            try:
+                for text in readers[seen.host].given(seen.name).values():
+                    learn(text)
+            except DctlError as error:
+                silent[seen.host] = error.message
+    return [f"{host} does not tell what has to be hidden: {why}" for host, why in silent.items()]
 
 
 def without_secrets(value: Json) -> Json:

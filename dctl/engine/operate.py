@@ -40,6 +40,31 @@ def operate(
         first.record(entry(ENDED, number, done=[seen.name for seen in chosen]))
 
 
+def end(
+    how: Literal["down", "destroy", "clean"], machines: Sequence[Host], forget: Callable[[], None]
+) -> None:
+    """Stop all that runs, or remove it, or remove every trace of the cluster too, which is then
+    forgotten. The first of the machines keeps the books."""
+
+    def do() -> None:
+        # The first host last: what the others run needs it most, and it has the lock.
+        for host in reversed(machines):
+            host.down() if how == "down" else host.clean(full=how == "clean")
+
+    first = machines[0]
+    if not first.journal():  # nothing was ever done to it: leave no trace of this either
+        do()
+        return
+    with first.lock(who()):
+        number = next_number(first.journal())
+        first.record(entry(how, number))
+        do()
+        if how == "clean":
+            forget()
+        else:
+            first.record(entry(ENDED, number))
+
+
 def _await_others(
     seen: Observed, asked: Sequence[Resource], ask: Callable[[Resource], Probe]
 ) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from dctl.engine.growth import refuse_growth
+from dctl.engine.growth import Move, crossing, refuse
 from dctl.engine.moves import served, start_first, told_to_move, with_moves
 from dctl.engine.quorum import unwell_first
 from dctl.engine.rollout import stand_ins, with_stand_ins
@@ -36,7 +36,8 @@ class Plan:
     """What an apply would do: every resource of the cluster in dependency order, the unchanged
     ones too (an apply waits for their health); deletions come first. `silent` are the hosts that
     could not be looked at, and why: nothing is planned for them; `gone` are such that have left the
-    spec. A plan of a `scope` has the steps of that alone; `whole` are then those of all."""
+    spec. A plan of a `scope` has the steps of that alone; `whole` are then those of all. With a
+    `move` the engine's data come before everything else."""
 
     cluster: str
     steps: tuple[Step, ...]
@@ -44,6 +45,7 @@ class Plan:
     scope: Scope = WHOLE
     whole: tuple[Step, ...] = ()
     gone: Mapping[str, str] = field(default_factory=dict)
+    move: Move | None = None
 
     @property
     def changed(self) -> tuple[Step, ...]:
@@ -72,6 +74,7 @@ class Plan:
             "gone": dict(self.gone),
             "scope": self.scope.to_json(),
             "left_out": self.left_out,
+            "move": self.move.to_json() if self.move else None,
             "steps": [
                 {
                     "host": step.host,
@@ -95,10 +98,17 @@ def asked_by(steps: Iterable[Step]) -> list[Resource]:
     return [s.resource for s in steps if s.resource and s.role is Role.PART]
 
 
-def make_plan(cluster: str, asked: Sequence[Resource], sight: Sight, scope: Scope = WHOLE) -> Plan:
+def make_plan(
+    cluster: str,
+    asked: Sequence[Resource],
+    sight: Sight,
+    scope: Scope = WHOLE,
+    *,
+    move: Move | None = None,
+) -> Plan:
     """Compare everything that could be looked at; raises ForeignError when a name that we need is
     somebody else's, DctlError when data would be left behind. With a `scope` only what is in it
-    changes, and what that needs."""
+    changes, and what that needs. A `move` is one that may be made."""
     silent = _silent(asked, sight, scope)
     asked = [resource for resource in asked if resource.host not in sight.unseen]
     there = {key_of(o): o for o in sight.things}
@@ -114,7 +124,9 @@ def make_plan(cluster: str, asked: Sequence[Resource], sight: Sight, scope: Scop
     parts = [_step(r, there.get(key_of(r)), cluster) for r in in_dependency_order(asked)]
     whole = (*told_to_move(deletions, parts), *parts)
     chosen = within(whole, scope) if scope else whole
-    refuse_growth(asked_by(chosen), sight.things)
+    needed = move or crossing(asked_by(chosen), sight.things)
+    if needed and (move is None or scope):
+        raise refuse(needed)
     steps = _rolled_out(chosen, there, cluster, scope)
     refused = [s for s in steps if s.verdict.action is Action.REFUSE]
     if refused:
@@ -123,7 +135,7 @@ def make_plan(cluster: str, asked: Sequence[Resource], sight: Sight, scope: Scop
             hint="dctl touches only what it made: rename the service, or remove the other",
         )
     gone = {host: why for host, why in sorted(sight.gone.items()) if scope.reaches(host)}
-    return Plan(cluster, tuple(steps), silent, scope, whole if scope else (), gone)
+    return Plan(cluster, tuple(steps), silent, scope, whole if scope else (), gone, move)
 
 
 def _rolled_out(

@@ -31,6 +31,8 @@ def plan_text(plan: Plan, *, source: str) -> str:
     if plan.scope:
         left = f"{plan.left_out} other change{'s' if plan.left_out != 1 else ''}"
         lines.append(f"Partial: only {plan.scope}, and what that needs; {left} left out.")
+    if plan.move:
+        lines.append(f"{paint('⇄', fg='yellow')} {plan.move}; writes wait meanwhile.")
     if not plan.changed:
         lines.append(f"No changes: {len(plan.steps)} resources are as asked.")
         return "\n".join([*lines, *_silent(plan)])

@@ -34,9 +34,10 @@ class Trio(Cluster):
 
 
 @contextmanager
-def raised_trio(folder: Path) -> Iterator[Trio]:
+def raised_trio(folder: Path, nodes: int = 3) -> Iterator[Trio]:
     """One that stands, taken down whatever happens."""
     made = Trio(folder)
+    made.write(nodes)
     try:
         made.dctl("infra", "apply", "-y")
         yield made

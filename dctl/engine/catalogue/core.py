@@ -12,6 +12,7 @@ from dctl import __version__, bundled
 from dctl.engine.catalogue.ground import Ground
 from dctl.engine.catalogue.parts import core_parts
 from dctl.engine.catalogue.site import Port, Program, to_yaml
+from dctl.engine.growth import EPOCH
 from dctl.hosts.base import Check, Endpoint, Kind, Resource
 from dctl.hosts.routes import INGRESS, RouteSpec
 from dctl.spec import Cluster
@@ -55,7 +56,7 @@ def _nats(ground: Ground, part: Nats, instance: str) -> Program:
         "name": instance,
         "listen": client.bind,
         "monitor": monitor.bind,
-        "store": site.data(instance),
+        "store": f"{site.data(instance)}{f'/{ground.epoch}' if ground.epoch else ''}",
         "max_store": part.max_store,
         "max_memory": part.max_memory,
         "cluster_of": "",
@@ -68,6 +69,7 @@ def _nats(ground: Ground, part: Nats, instance: str) -> Program:
         values["cluster_of"] = _cluster_of(ground, part, ports["cluster"])
     template = Path(__file__).with_name("nats.conf").read_text()
     return Program(
+        env={EPOCH: str(ground.epoch)} if ground.epoch else {},
         argv=(site.binary("nats-server"), "--config", f"{site.files(instance)}/nats.conf"),
         files={"nats.conf": Template(template).substitute(values)},
         ports=ports,
@@ -227,7 +229,9 @@ def _engine(ground: Ground, instance: str) -> dict[str, Any]:
     if nats is False:
         return {"nats": "nats://127.0.0.1:4222"}
     nodes = (ground.port(node, "client", nats.listen).call for node in ground.instances["nats"])
+    epoch = {"epoch": ground.epoch} if ground.epoch else {}
     return {
+        **epoch,
         "nats": ",".join(f"nats://{node}" for node in nodes),
         "engine": ground.site(instance).engine_secret,
     }

@@ -21,11 +21,12 @@ METRICS = "metrics"
 
 @dataclass(frozen=True)
 class Ground:
-    """A cluster, and the site of each of its hosts."""
+    """A cluster, the site of each of its hosts, and the `epoch` of its engine's data."""
 
     cluster: Cluster
     root: Path
     sites: Mapping[str, Site]
+    epoch: int = 0
 
     @functools.cached_property
     def parts(self) -> Mapping[str, Workload]:

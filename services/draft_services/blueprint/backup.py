@@ -7,6 +7,7 @@ again, which the restored keys may not have.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
@@ -14,12 +15,14 @@ from dataclasses import dataclass
 
 from draft_services.blueprint.errors import InvalidArgument
 from draft_services.blueprint.nonce import Nonce, check_nonce
-from draft_services.engine import snapshots
+from draft_services.engine import epochs, snapshots
 from draft_services.engine.connection import Connection
 from draft_services.engine.restoring import restoring
 from draft_services.engine.snapshots import Stored
 
 logger = logging.getLogger(__name__)
+
+HOLD = 60.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,8 @@ Part = Stored | bytes | End
 
 class Backup:
     """Backups of one engine. `live` streams tell what runs; `current` returns when what this
-    process reads is what the engine has, and raises when it cannot be."""
+    process reads is what the engine has, and raises when it cannot be; `hold` has this process
+    refuse writes for so many seconds."""
 
     def __init__(
         self,
@@ -45,11 +49,13 @@ class Backup:
         nonce: Nonce,
         live: Collection[str],
         current: Callable[[], Awaitable[None]],
+        hold: Callable[[float], None],
     ) -> None:
         self._connection = connection
         self._nonce = nonce
         self._live = live
         self._current = current
+        self._hold = hold
 
     @property
     def engine_version(self) -> str:
@@ -64,13 +70,39 @@ class Backup:
         """Whether the stream is kept for the record only."""
         return stored.name in self._live
 
+    async def awaits_data(self) -> bool:
+        """Whether nothing is served before a restore."""
+        return not await epochs.arrived(self._connection)
+
     async def describe(self) -> list[Stored]:
         """What is there now, by name."""
-        await self._current()
+        if not await self.awaits_data():
+            await self._current()
         return await snapshots.on_disk(self._connection)
 
-    async def create(self) -> AsyncIterator[Part]:
-        """Every stream with its content, one after the other."""
+    async def create(self, *, hold: bool = False) -> AsyncIterator[Part]:
+        """Every stream with its content, one after the other. With `hold` nothing is written
+        through this process meanwhile, nor for a minute after: what moves the engine ends it."""
+        holding = asyncio.create_task(self._keep_holding()) if hold else None
+        try:
+            async for part in self._create():
+                yield part
+            if hold:
+                self._hold(HOLD)
+        except BaseException:
+            if hold:
+                self._hold(0)
+            raise
+        finally:
+            if holding:
+                holding.cancel()
+
+    async def _keep_holding(self) -> None:
+        while True:
+            self._hold(HOLD)
+            await asyncio.sleep(HOLD / 4)
+
+    async def _create(self) -> AsyncIterator[Part]:
         for each in await snapshots.on_disk(self._connection):
             digest, size = hashlib.sha256(), 0
             async with snapshots.snapshot(self._connection, each.name) as (stored, chunks):
@@ -97,6 +129,7 @@ class Backup:
                 restored.append(await snapshots.replace(self._connection, part, content))
             for name in self._live:
                 await snapshots.forget(self._connection, name)
+        await epochs.have_arrived(self._connection)
         return restored
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import gc
 import logging
@@ -24,9 +25,10 @@ from draft_services.blueprint.rpc.registry import RegistryRpc
 from draft_services.blueprint.settings import Settings
 from draft_services.blueprint.tokens import Tokens
 from draft_services.blueprint.view import View
+from draft_services.engine import epochs
 from draft_services.engine.cluster import Cluster
 from draft_services.engine.connection import Connection
-from draft_services.engine.errors import Full, Unavailable
+from draft_services.engine.errors import Full, Replaced, Unavailable
 from draft_services.engine.jetstream import JetStreamStore
 from draft_services.engine.leases import Leases
 from draft_services.engine.nodes import Nodes
@@ -38,6 +40,7 @@ SERVICE = "blueprint"
 KEYS, PROCESSES, SIGNING, LEASES = "keys", "processes", "signing", "leases"
 _CONNECT = 2.0  # seconds until we say that we wait for the engine
 _PROMPT = 2.0  # seconds in which a node that can serve has asked the engine and caught up
+_AGAIN = 1.0  # seconds between looks for data that are to come
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 
 
@@ -47,7 +50,9 @@ class Blueprint:
     def __init__(self, settings: Settings, *, address: str) -> None:
         self._settings = settings
         name, engine = f"blueprint {address}", settings.nats
-        self._connection = Connection(engine, name=name, login=settings.login("draft"))
+        self._connection = Connection(
+            engine, name=name, login=settings.login("draft"), epoch=settings.epoch
+        )
         system = Connection(engine, name=name, login=settings.login("system"))
         several = bool(settings.engine) and system.copies > 1
         self._connections = [self._connection, *([system] if several else [])]
@@ -83,6 +88,7 @@ class Blueprint:
             nonce=settings.read_nonce,
             live=[bucket_stream(PROCESSES)],
             current=self._current,
+            hold=self._keys.commit.hold,
         )
         self._keyvalue = KeyValue(self._keys, self._view, settings.limits)
         access = Access(
@@ -101,11 +107,17 @@ class Blueprint:
             BackupRpc(backup),
         )
         self._tasks: list[asyncio.Task[None]] = []
+        self._awaits_data = False
 
     async def open(self) -> None:
         """Return once everything is read from the engine; waits for the engine to come."""
         for connection in self._connections:
             await _patiently(functools.partial(connection.open, within=_CONNECT))
+        await _patiently(self._look_for_data)
+        if self._awaits_data:
+            # There is nothing to serve but the way in.
+            self._run(self._await_data)
+            return
         for step in self._opening:
             await _patiently(step)
         self._run(self._view.follow, self._registry.view.follow)
@@ -129,6 +141,11 @@ class Blueprint:
 
     async def can_serve(self) -> None:
         """Return if reads and writes are possible now; raises why not."""
+        if self._awaits_data:
+            raise Unavailable(
+                "the engine's data are yet to be restored: dctl infra apply, where it was begun, or"
+                " dctl backup restore FILE"
+            )
         try:
             async with asyncio.timeout(_PROMPT):
                 await self._current()
@@ -150,6 +167,17 @@ class Blueprint:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for connection in reversed(self._connections):
             await connection.close()
+
+    async def _look_for_data(self) -> None:
+        self._awaits_data = not await epochs.arrived(self._connection)
+
+    async def _await_data(self) -> None:
+        """Raises once they are there: then this process begins anew."""
+        while True:
+            await asyncio.sleep(_AGAIN)
+            with contextlib.suppress(Unavailable):
+                if await epochs.arrived(self._connection):
+                    raise Replaced("all data have arrived: this process begins anew")
 
     async def _current(self) -> None:
         await self._view.current()

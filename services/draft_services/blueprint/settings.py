@@ -27,6 +27,9 @@ class Settings(BaseModel):
     """``any``, or the file that holds the password of the engine's users ``draft`` and ``system``;
     empty for an engine that has no such users. Of several nodes, those are asked as ``system`` who
     leads, so that no read is stale."""
+    epoch: int = 0
+    """Counts up whenever the engine begins empty for its data to be restored there; until they are,
+    nothing is served."""
     nonce: str = ANY
     """``any``, or the file that holds the cluster's secret."""
     silent: float = Field(default=15.0, gt=0)

@@ -34,8 +34,8 @@ class Bounds(NamedTuple):
 class Journal:
     """The one log that all Catalysts of a cluster share."""
 
-    def __init__(self, url: str, login: Login | None = None) -> None:
-        self._connection = Connection(url, name="catalyst", login=login)
+    def __init__(self, url: str, login: Login | None = None, epoch: int = 0) -> None:
+        self._connection = Connection(url, name="catalyst", login=login, epoch=epoch)
         self._log = Log(self._connection, STREAM)
 
     async def connect(self) -> None:

@@ -23,7 +23,7 @@ class Catalyst:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._journal = Journal(settings.nats, login(settings.engine))
+        self._journal = Journal(settings.nats, login(settings.engine), settings.epoch)
         self._broker = Broker(self._journal)
         self.servicers = (Producer(self._broker), Consumer(self._broker))
         self._running: asyncio.Task[None] | None = None

@@ -15,6 +15,9 @@ class Settings(BaseModel):
     engine: str = ""
     """``any``, or the file that holds the password of the engine's user ``draft``; empty for an
     engine that has no such user."""
+    epoch: int = 0
+    """Counts up whenever the engine begins empty for its data to be restored there; until they are,
+    nothing is served."""
     max_store: int = Field(default=512 * 1024**2, ge=0)
     """Bytes that events may take; a full log refuses new ones. 0: no limit but the engine's. The
     default leaves room in a small engine, for events must never crowd out the keys."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from draft_services.engine import streams
+from draft_services.engine import epochs, streams
 from draft_services.engine.connection import Connection
 from draft_services.engine.errors import Unavailable
 
@@ -53,7 +53,8 @@ class Cluster:
 
     async def _streams(self) -> list[Mapping[str, Any]]:
         """What each stream says; of one that has no leader, its name alone."""
-        return await asyncio.gather(*map(self._stream, await streams.names(self._connection)))
+        names = [n for n in await streams.names(self._connection) if not epochs.is_sign(n)]
+        return await asyncio.gather(*map(self._stream, names))
 
     async def _stream(self, name: str) -> Mapping[str, Any]:
         try:

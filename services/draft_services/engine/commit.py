@@ -41,6 +41,7 @@ class GroupCommit:
         """Writes that are on disk."""
         self.bytes = 0
         """What they took there, nearly."""
+        self._held_until = 0.0
         self._storing = Storing()
         self._pending: list[_Pending] = []
         self._sending: asyncio.Task[None] | None = None
@@ -50,12 +51,18 @@ class GroupCommit:
         """Why nothing is stored now, in words; "" as far as it is."""
         return self._storing.why_not(time.monotonic())
 
+    def hold(self, seconds: float) -> None:
+        """Refuse what comes from now on, for so long; what is on its way goes on."""
+        self._held_until = time.monotonic() + seconds
+
     async def write(self, message: Outgoing, *, doing: str) -> int:
         """Store a message; returns its sequence once it is on disk.
 
         While nothing is stored, one write at a time finds out when that is over; `Full` says so to
         the others at once.
         """
+        if time.monotonic() < self._held_until:
+            raise Unavailable(f"{doing}: the engine's data are being moved; try again")
         if self._sending is not None and (why := self.why_not):
             raise Full(f"{doing}: {why}")
         sequence: asyncio.Future[int] = asyncio.get_running_loop().create_future()

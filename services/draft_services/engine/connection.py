@@ -60,14 +60,21 @@ class Connection:
 
     `url` may list several servers, separated by commas; `name` is what they show of us. One that
     does not answer for some `ping` seconds, two times, is left for another. `login` is None where
-    the engine asks nobody who they are.
+    the engine asks nobody who they are. Of `epoch` see `epochs`.
     """
 
     def __init__(
-        self, url: str, *, name: str, ping: int = _PING_INTERVAL, login: Login | None = None
+        self,
+        url: str,
+        *,
+        name: str,
+        ping: int = _PING_INTERVAL,
+        login: Login | None = None,
+        epoch: int = 0,
     ) -> None:
         self.url = url
         self.name = name
+        self.epoch = epoch
         self._ping = ping
         self._login = login
         self._client = Client()

@@ -15,7 +15,7 @@ from typing import Any
 
 from nats.aio.msg import Msg
 
-from draft_services.engine import streams
+from draft_services.engine import epochs, streams
 from draft_services.engine.connection import Connection, parsed
 from draft_services.engine.errors import (
     NAME_IN_USE,
@@ -51,7 +51,7 @@ class Stored:
 
 async def on_disk(connection: Connection) -> list[Stored]:
     """Every stream that outlives the engine, by name."""
-    names = await streams.names(connection)
+    names = [n for n in await streams.names(connection) if not epochs.is_sign(n)]
     found = [await connection.api(f"STREAM.INFO.{name}") for name in names]
     return [Stored.of(info) for info in found if info["config"]["storage"] == "file"]
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
-from draft_services.engine import restoring
+from draft_services.engine import epochs, restoring
 from draft_services.engine.connection import Connection
 from draft_services.engine.errors import NAME_IN_USE, EngineError, Misused, NotFound, Unavailable
 
@@ -87,10 +87,11 @@ async def ensure(connection: Connection, config: Mapping[str, Any]) -> str:
     """Create the stream with a copy on each server, or bring the one that is there to this
     configuration. Returns which one it is: see `generation`.
 
-    Raises `Unavailable` while a backup is restored. The number of copies of a stream that exists is
-    left alone: growing a cluster decides it.
+    Raises `Unavailable` while a backup is restored.
     """
     name = config["name"]
+    if not await epochs.arrived(connection):
+        raise Unavailable(f"stream {name}: what the engine is to hold is yet to be restored there")
     if config["storage"] == "file" and await restoring.under_way(connection):
         raise Unavailable(f"stream {name}: a backup is being restored; wait until it has ended")
     config = new_generation({**config, "num_replicas": connection.copies})
@@ -105,7 +106,7 @@ async def ensure(connection: Connection, config: Mapping[str, Any]) -> str:
     except NotFound:
         raise refusal from None
     found = info["config"]
-    wanted = {**found, **config, "num_replicas": found["num_replicas"]}
+    wanted = {**found, **config}
     if _GENERATION in (found.get("metadata") or {}):
         wanted["metadata"] = found["metadata"]
     if found["storage"] != wanted["storage"]:

@@ -31,7 +31,9 @@ class BackupRpc(BackupServiceServicer):
             self._admit(request.nonce, context)
             streams = await self._backup.describe()
             return pb.DescribeResponse(
-                versions=self._versions(), streams=map(self._stream, streams)
+                versions=self._versions(),
+                streams=map(self._stream, streams),
+                awaits_data=await self._backup.awaits_data(),
             )
 
     async def Create(
@@ -40,7 +42,7 @@ class BackupRpc(BackupServiceServicer):
         async with answering(context):
             self._admit(request.nonce, context)
             yield pb.CreateResponse(versions=self._versions())
-            async for part in self._backup.create():
+            async for part in self._backup.create(hold=request.hold):
                 match part:
                     case Stored():
                         yield pb.CreateResponse(stream=self._stream(part))

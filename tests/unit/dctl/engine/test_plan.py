@@ -94,8 +94,8 @@ def node(*ports: str) -> Resource:
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        (("client",), ("client", "cluster"), "of one node, which does not become several"),
-        (("client", "cluster"), ("client",), "of several nodes, which does not become one"),
+        (("client",), ("client", "cluster"), "moved by an apply of the whole cluster"),
+        (("client", "cluster"), ("client",), "moved by an apply of the whole cluster"),
     ],
 )
 def test_the_data_of_an_engine_is_not_left_behind_by_another_number_of_nodes(

@@ -134,6 +134,9 @@ class DescribeResponse(_message.Message):
 
     VERSIONS_FIELD_NUMBER: _builtins.int
     STREAMS_FIELD_NUMBER: _builtins.int
+    AWAITS_DATA_FIELD_NUMBER: _builtins.int
+    awaits_data: _builtins.bool
+    """Nothing is served before a restore: the engine was given other nodes, and begins empty."""
     @_builtins.property
     def versions(self) -> Global___Versions:
         """What would make a backup."""
@@ -147,10 +150,11 @@ class DescribeResponse(_message.Message):
         *,
         versions: Global___Versions | None = ...,
         streams: _abc.Iterable[Global___Stream] | None = ...,
+        awaits_data: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["versions", b"versions"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["streams", b"streams", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["awaits_data", b"awaits_data", "streams", b"streams", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -163,16 +167,22 @@ class CreateRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NONCE_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
     nonce: _builtins.str
     """The cluster's secret."""
+    hold: _builtins.bool
+    """Refuse keys that are written through this process from now on until a minute after the end of
+    the answer, or until that is cut off. For who is about to move the engine.
+    """
     def __init__(
         self,
         *,
         nonce: _builtins.str = ...,
+        hold: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["nonce", b"nonce"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold", b"hold", "nonce", b"nonce"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
