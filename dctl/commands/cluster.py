@@ -57,6 +57,26 @@ def status(file: Path | None, format: Format, timeout: float) -> None:
         raise DctlError("the engine is not well", hint="dctl infra status")
 
 
+@group.command()
+@click.argument("node")
+@spec_option
+@timeout_option("15s")
+def remove(node: str, file: Path | None, timeout: float) -> None:
+    """Have NODE, which is away for good, count no more.
+
+    While a node that is lost is still a member, one less of the others may fail. It has to have
+    ended; what is in the cluster spec comes back with `dctl infra apply`, empty, and catches up.
+
+    \b
+      dctl cluster remove nats-3
+    """
+    from dctl.members import remove as remove_member
+
+    with core("blueprint", file, timeout) as blueprint:
+        remove_member(blueprint, node, within=timeout)
+    click.echo(f"{node} is no member of the engine any more", err=True)
+
+
 def read(stats: Mapping[str, str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The nodes and the streams that Blueprint's figures tell of: keys are ``<stream>.<figure>``,
     and ``<stream>.node.<name>`` says how a node does that has a copy."""
@@ -77,6 +97,7 @@ def read(stats: Mapping[str, str]) -> tuple[list[dict[str, Any]], list[dict[str,
             "bytes": _number(told.get("bytes", "")),
             "revision": _number(told.get("last_revision", "")),
             "copies": _number(told.get("replicas", "")),
+            "nodes": sum(figure.startswith("node.") for figure in told),
             "leader": told.get("leader") or None,
         }
         for stream, told in sorted(figures.items())
@@ -106,10 +127,17 @@ def judged(
         )
     away = [str(node["node"]) for node in nodes if node["state"] == "offline"]
     copies = min((stream["copies"] or 1 for stream in streams), default=1)
+    lacking = [s for s in streams if s["nodes"] < (s["copies"] or 1)]
     spare = (copies - 1) // 2 - len(away)
     if away:
         left = f"{spare} more may fail" if spare > 0 else "no other may fail"
         return False, f"{', '.join(away)} of {len(nodes)} nodes is away: all goes on, and {left}."
+    if lacking:
+        there = min(int(stream["nodes"]) for stream in lacking)
+        return False, (
+            f"{there} of {copies} copies are there: all goes on, and no other node may fail."
+            " The next node that joins is given one."
+        )
     if copies == 1:
         return True, "Well. One copy of everything: while its node is away nothing can be written."
     behind = [str(node["node"]) for node in nodes if node["behind"]]

@@ -23,7 +23,7 @@ from dctl.engine.growth import Move, engine_of, epoch_for, to_move
 from dctl.engine.hiding import learn_given
 from dctl.engine.history import Record, Release, history, next_number, target
 from dctl.engine.hosts import UP, Hosts
-from dctl.engine.move import FILE, Mover
+from dctl.engine.move import FILE, Mover, let_leave
 from dctl.engine.operate import Verb, end, operate
 from dctl.engine.plan import Plan, make_plan, only_of
 from dctl.engine.ports import PortBook
@@ -199,6 +199,7 @@ class OpenCluster:
             intent, lambda: self._again(plan), on_event=on_event, move=self._carry_over
         )
         if result.ok and plan.changed:
+            let_leave(self, plan)
             self._hosts.let_go([r for kept in self.releases()[-_KEPT:] for r in kept.resources])
         return result
 

@@ -31,6 +31,7 @@ from draft_services.engine.connection import Connection
 from draft_services.engine.errors import Full, Replaced, Unavailable
 from draft_services.engine.jetstream import JetStreamStore
 from draft_services.engine.leases import Leases
+from draft_services.engine.members import Members
 from draft_services.engine.nodes import Nodes
 from draft_services.engine.streams import bucket_stream
 
@@ -100,10 +101,11 @@ class Blueprint:
             rate=settings.rate,
         )
         gate = Gate(access, noted=settings.audit)
+        cluster = Cluster(self._connection)
         self.servicers = (
             KeyValueRpc(self._keyvalue, gate),
             RegistryRpc(self._registry, leadership, gate),
-            RaftRpc(Cluster(self._connection), gate),
+            RaftRpc(cluster, Members(cluster, system if several else None), gate),
             BackupRpc(backup),
         )
         self._tasks: list[asyncio.Task[None]] = []

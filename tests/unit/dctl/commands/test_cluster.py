@@ -28,6 +28,7 @@ def test_figures_become_nodes_and_streams() -> None:
             "bytes": 40,
             "revision": 9,
             "copies": 3,
+            "nodes": 3,
             "leader": "nats-1",
         }
     ]
@@ -45,6 +46,7 @@ def test_figures_become_nodes_and_streams() -> None:
             False,
             "1 more may fail",
         ),
+        (stats(3, nats_1="leads", nats_2="online"), False, "2 of 3 copies are there"),
         (stats(3, leader="", nats_1="online"), False, "KV_keys: no leader"),
     ],
 )

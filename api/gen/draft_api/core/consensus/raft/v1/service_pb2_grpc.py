@@ -75,9 +75,8 @@ class RaftServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Remove(self, request, context):
-        """Removes a node from the members once it has stopped.
-        FAILED_PRECONDITION: the node is alive, or the cluster would lose its quorum.
-        NOT_FOUND: there is no such member.
+        """Removes a node from the members once it has stopped; one that is none is removed already.
+        FAILED_PRECONDITION: the node is alive, or most of the others are not.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,9 +44,8 @@ class RaftServiceStub:
     FAILED_PRECONDITION: it is not; the message says how to add one.
     """
     Remove: _grpc.UnaryUnaryMultiCallable[_service_pb2.RemoveRequest, _service_pb2.RemoveResponse]
-    """Removes a node from the members once it has stopped.
-    FAILED_PRECONDITION: the node is alive, or the cluster would lose its quorum.
-    NOT_FOUND: there is no such member.
+    """Removes a node from the members once it has stopped; one that is none is removed already.
+    FAILED_PRECONDITION: the node is alive, or most of the others are not.
     """
     Stats: _grpc.UnaryUnaryMultiCallable[_service_pb2.StatsRequest, _service_pb2.StatsResponse]
     """Reports how a node is doing.
@@ -69,9 +68,8 @@ class RaftServiceAsyncStub(RaftServiceStub):
     FAILED_PRECONDITION: it is not; the message says how to add one.
     """
     Remove: _aio.UnaryUnaryMultiCallable[_service_pb2.RemoveRequest, _service_pb2.RemoveResponse]  # type: ignore[assignment]
-    """Removes a node from the members once it has stopped.
-    FAILED_PRECONDITION: the node is alive, or the cluster would lose its quorum.
-    NOT_FOUND: there is no such member.
+    """Removes a node from the members once it has stopped; one that is none is removed already.
+    FAILED_PRECONDITION: the node is alive, or most of the others are not.
     """
     Stats: _aio.UnaryUnaryMultiCallable[_service_pb2.StatsRequest, _service_pb2.StatsResponse]  # type: ignore[assignment]
     """Reports how a node is doing.
@@ -103,9 +101,8 @@ class RaftServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _service_pb2.RemoveRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.RemoveResponse, _abc.Awaitable[_service_pb2.RemoveResponse]]:
-        """Removes a node from the members once it has stopped.
-        FAILED_PRECONDITION: the node is alive, or the cluster would lose its quorum.
-        NOT_FOUND: there is no such member.
+        """Removes a node from the members once it has stopped; one that is none is removed already.
+        FAILED_PRECONDITION: the node is alive, or most of the others are not.
         """
 
     @_abc_1.abstractmethod
