@@ -16,6 +16,7 @@ _HEALTH = "/grpc.health.v1.Health/Check"
 _SERVING = b"\x08\x01"
 # Trailing metadata with which the chassis says why it does not serve.
 _WHY = "draft-why-bin"
+_SAID = 2000  # bytes of an answer that is not well, in which it may say why
 _STATUS = {b"": "UNKNOWN", b"\x08\x02": "NOT_SERVING", b"\x08\x03": "SERVICE_UNKNOWN"}
 
 
@@ -87,6 +88,7 @@ def _http(check: Check) -> Probe:
     try:
         connection.request("GET", path, headers={"User-Agent": "dctl"})
         answer = connection.getresponse()
+        said = b"" if answer.status < 400 else answer.read(_SAID)
     except OSError as error:
         return Probe(False, _failed(check, error))
     except http.client.HTTPException as error:
@@ -95,7 +97,18 @@ def _http(check: Check) -> Probe:
         connection.close()
     if 200 <= answer.status < 400:
         return Probe(True)
-    return Probe(False, f"{check.target} answers {answer.status} {answer.reason}")
+    return Probe(False, f"{check.target} answers {answer.status} {answer.reason}{_error(said)}")
+
+
+def _error(body: bytes) -> str:
+    """Why, where a JSON document says so, as NATS's does."""
+    import json
+
+    try:
+        error = json.loads(body)["error"]
+    except (ValueError, LookupError, TypeError):
+        return ""
+    return f": {' '.join(error.split())}" if isinstance(error, str) else ""
 
 
 def _tcp(check: Check) -> Probe:

@@ -39,7 +39,7 @@ class Settings(BaseModel):
     token_lifetime: float = Field(default=30 * 24 * 3600, gt=0)
     """Seconds that an issued token is good for; a process initializes anew after it."""
     max_keys: int = Field(default=1_000_000, gt=0)
-    """The most keys that are held. A million of 200 bytes take about 1 GB of this process."""
+    """The most keys that are held. A million of 200 bytes take half a GB of this process."""
     max_bytes: int = Field(default=512 * MIB, gt=0)
     """The most that keys and values take together; all of it is in this process's memory."""
     max_value: int = Field(default=MIB, gt=0, le=MIB)

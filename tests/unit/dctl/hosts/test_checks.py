@@ -53,11 +53,12 @@ def grpc_server(
 
 
 @contextmanager
-def http_server(status: int) -> Iterator[str]:
+def http_server(status: int, body: bytes = b"") -> Iterator[str]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status if self.path == "/healthz?deep=1" else 404)
             self.end_headers()
+            self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -84,6 +85,21 @@ def test_http_by_status() -> None:
         assert probe(Check("http", url)).reason == f"{url} answers 503 Service Unavailable"
     url = f"http://{nobody()}/"
     assert probe(Check("http", url)).reason == f"{url} refused the connection"
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b'{"status": "unavailable", "error": "no space\\nleft"}', ": no space left"),
+        (b'{"error": {"code": 1}}', ""),
+        (b"[]", ""),
+        (b"<h1>503</h1>", ""),
+        (b"\xff", ""),
+    ],
+)
+def test_http_tells_why_where_the_answer_says_so(body: bytes, why: str) -> None:
+    with http_server(503, body) as url:
+        assert probe(Check("http", url)).reason == f"{url} answers 503 Service Unavailable{why}"
 
 
 def test_http_that_does_not_answer_in_time() -> None:
