@@ -19,7 +19,7 @@ from dctl.engine.catalogue.site import ENGINE, NONCE, engine_secret, own_nonce, 
 from dctl.engine.change import Intent, change
 from dctl.engine.desired import desired
 from dctl.engine.digests import as_given, with_digests, with_todays_secrets
-from dctl.engine.growth import Move, engine_of, epoch_for, to_move
+from dctl.engine.growth import Move, engine_of, epoch_for, refuse_absent, to_move
 from dctl.engine.hiding import learn_given
 from dctl.engine.history import Record, Release, history, next_number, target
 from dctl.engine.hosts import UP, Hosts
@@ -392,7 +392,11 @@ class OpenCluster:
 
     def _move(self, asked: Sequence[Resource], sight: Sight, scope: Scope) -> Move | None:
         """What has to be moved for that; a part of the cluster moves nothing."""
-        return None if scope else to_move(asked, sight.things, begun=self._backup.exists())
+        if scope:
+            return None
+        if not engine_of(sight.things) and (releases := self.releases()):
+            refuse_absent(asked, releases[-1].resources)
+        return to_move(asked, sight.things, begun=self._backup.exists())
 
     def _epoch(self, sight: Sight) -> int:
         """Which of its folders the engine's nodes use."""

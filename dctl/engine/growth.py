@@ -47,7 +47,7 @@ class Move:
         }
 
 
-def crossing(asked: Sequence[Resource], things: Iterable[Observed]) -> Move | None:
+def crossing(asked: Sequence[Resource], things: Iterable[Observed | Resource]) -> Move | None:
     """What has to be moved for the nodes that are asked for to have what those that are there
     have."""
     there, wanted = engine_of(things), engine_of(asked)
@@ -92,6 +92,17 @@ def refuse(move: Move) -> DctlError:
         " changed",
         hint="dctl infra apply, without --service and --host",
     )
+
+
+def refuse_absent(asked: Sequence[Resource], last: Iterable[Resource]) -> None:
+    """Raise DctlError when what was asked for `last` has data that would have to be moved, and
+    nothing of it is there: nobody could take the backup."""
+    if move := crossing(asked, last):
+        raise DctlError(
+            f"the engine's data are those of {move.before} node{'s' if move.before > 1 else ''},"
+            " none of which is there: nothing was changed",
+            hint=f"set core.nats.replicas to {move.before} and apply, then to {move.after}",
+        )
 
 
 def _epoch(spec: Spec) -> int:

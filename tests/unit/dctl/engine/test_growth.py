@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dctl.engine.growth import EPOCH, epoch_for, to_move
+from dctl.engine.growth import EPOCH, epoch_for, refuse_absent, to_move
 from dctl.engine.plan import make_plan
 from dctl.engine.scope import Scope
 from dctl.engine.sight import Sight
@@ -77,6 +77,13 @@ def test_one_that_was_begun_has_to_be_ended_where_the_nodes_are_as_asked() -> No
     move = to_move(asked(SINGLE), there(SINGLE), begun=True)
     assert move is not None
     assert "in a backup, to be restored" in str(move)
+
+
+def test_data_of_nodes_that_are_not_there_are_not_left_behind() -> None:
+    with pytest.raises(DctlError, match="those of 1 node, none of which is there") as refused:
+        refuse_absent(asked(*[ONE_OF_SEVERAL] * 3), asked(SINGLE))
+    assert refused.value.hint == "set core.nats.replicas to 1 and apply, then to 3"
+    refuse_absent(asked(SINGLE), asked(SINGLE))
 
 
 def test_a_plan_that_may_move_nothing_is_refused_and_so_is_one_of_a_part() -> None:
