@@ -20,7 +20,7 @@ EVERY = 1.0  # seconds between two questions
 # A supervised engine that was killed is back within a second; who is told that we cannot serve
 # may take requests elsewhere, which is no help for so short a time.
 MOMENT = 3.0
-_FIRST = 0.1  # seconds between two questions until the first good answer
+_FIRST = 0.05  # until the first good answer: twice as long after each bad one
 
 _LONGEST = 1000  # bytes of a reason: what goes beside an answer must be small
 WHY = "draft-why-bin"
@@ -73,7 +73,7 @@ class Checkup:
 
     async def run(self, on_turn: Check) -> None:
         """Ask again and again; `on_turn` is awaited when the answer is another one."""
-        worked = not self.why
+        worked, pause = not self.why, _FIRST
         while True:
             before = self.why
             await self.ask()
@@ -84,7 +84,8 @@ class Checkup:
                     log.info("serving")
                 await on_turn()
             worked = worked or not self.why
-            await asyncio.sleep(EVERY if worked else _FIRST)
+            pause = EVERY if worked else min(2 * pause, EVERY)
+            await asyncio.sleep(pause)
 
 
 class HealthServicer(aio_health.HealthServicer):

@@ -14,6 +14,7 @@ class Names:
     def __init__(self, names: Iterable[str]) -> None:
         ordered = sorted(names)
         self._pieces = [ordered[at : at + _PIECE] for at in range(0, len(ordered), _PIECE)]
+        # The last name of each piece, or one that was: it still lies before the next piece.
         self._lasts = [piece[-1] for piece in self._pieces]
 
     def add(self, name: str) -> None:
@@ -35,9 +36,7 @@ class Names:
         at = bisect_left(self._lasts, name)
         piece = self._pieces[at]
         del piece[bisect_left(piece, name)]
-        if piece:
-            self._lasts[at] = piece[-1]
-        else:
+        if not piece:
             del self._pieces[at], self._lasts[at]
 
     def starting(self, prefix: str, *, after: str = "") -> Iterator[str]:
