@@ -18,7 +18,7 @@ from draft_services.blueprint.errors import (
     OutOfRange,
     TooLarge,
 )
-from draft_services.blueprint.limits import Held, Limits, Write, refusal, too_many_watches
+from draft_services.blueprint.limits import MIB, Held, Limits, Write, refusal, too_many_watches
 from draft_services.blueprint.view import View, size_of
 from draft_services.engine.errors import Compacted, Conflict, Unavailable
 from draft_services.engine.store import Change, Entry, Key, Store, Version
@@ -95,7 +95,8 @@ class KeyValue:
         """Write; returns the revision. `Conflict` when the condition does not hold."""
         if len(value) > self.limits.value:
             raise TooLarge(
-                f"value: is {len(value)} bytes, the limit is {self.limits.value}; "
+                f"value: is {len(value)} bytes, the limit is {self.limits.value} "
+                f"({self.limits.value / MIB:.3g} MiB); "
                 "keep large data elsewhere and store where it is"
             )
         if ttl is not None and not 0 <= ttl <= MAX_TTL:
