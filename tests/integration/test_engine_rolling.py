@@ -25,9 +25,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trio]:
 
 
 def with_room(cluster: Trio, room: str) -> None:
-    """A change of every node's configuration."""
+    """A change of every node's configuration, and of nothing else."""
+    cluster.write()
     spec = cluster.folder / "cluster.yaml"
-    spec.write_text(re.sub(r"max_store: \w+", f"max_store: {room}", spec.read_text()))
+    spec.write_text(spec.read_text().replace("max_store", f"max_memory: {room}, max_store"))
 
 
 def told(cluster: Trio, node: str) -> list[tuple[datetime, str]]:
