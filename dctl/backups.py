@@ -40,6 +40,13 @@ class Blueprint:
 
         return self.connection.call(self.stub.Describe, pb.DescribeRequest(nonce=nonce))
 
+    def accept_loss(self, nonce: str) -> list[str]:
+        """Go on without what is lost; the streams that were damaged."""
+        from draft_api.core.registry.backup.v1 import service_pb2 as pb
+
+        request = pb.AcceptLossRequest(nonce=nonce)
+        return list(self.connection.call(self.stub.AcceptLoss, request).streams)
+
 
 @contextmanager
 def blueprint(address: str) -> Iterator[Blueprint]:

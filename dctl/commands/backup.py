@@ -136,6 +136,39 @@ def restore(path: Path, other_cluster: bool, file: Path | None, yes: bool, timeo
     click.echo("  its services register anew by themselves: dctl infra status", err=True)
 
 
+@group.command("accept-loss")
+@spec_option
+@yes_option
+@output_option()
+def accept_loss(file: Path | None, yes: bool, format: Format) -> None:
+    """Go on without data that is damaged, and has neither another copy nor a backup.
+
+    When the only copy of something can no longer be read, Blueprint serves nothing of it rather
+    than serve what is left as if it were whole. This says that what is left is good enough.
+
+    \b
+      dctl cluster status          what is damaged
+      dctl backup restore FILE     what to do about it, if there is a backup
+      dctl backup accept-loss
+    """
+    from dctl.backups import blueprint
+    from dctl.commands.infra.group import confirm
+    from dctl.engine.cluster import open_cluster
+    from dctl.render.output import emit
+
+    if not yes:
+        confirm("What cannot be read is given up for good. Go on?")
+    cluster = open_cluster(file, variant())
+    with blueprint(cluster.address("blueprint")) as core:
+        accepted = core.accept_loss(cluster.nonce())
+    if format != "table":
+        emit("LossAccepted", {"streams": accepted}, format=format)
+    elif accepted:
+        click.echo(f"goes on without what is lost of {', '.join(accepted)}", err=True)
+    else:
+        click.echo("nothing is damaged", err=True)
+
+
 def _tell(path: Path, format: Format, kind: str) -> None:
     """What is in a backup, after reading all of it."""
     from dctl.archive import reading

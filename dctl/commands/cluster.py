@@ -99,6 +99,8 @@ def read(stats: Mapping[str, str]) -> tuple[list[dict[str, Any]], list[dict[str,
             "copies": _number(told.get("replicas", "")),
             "nodes": sum(figure.startswith("node.") for figure in told),
             "leader": told.get("leader") or None,
+            "damage": told.get("damage") or None,
+            "repaired": told.get("repaired") or None,
         }
         for stream, told in sorted(figures.items())
     ]
@@ -124,6 +126,12 @@ def judged(
         return False, (
             f"{', '.join(headless)}: no leader, so nothing can be read or written there. "
             "More than half of the nodes have to run, and to reach each other."
+        )
+    if damaged := [stream for stream in streams if stream.get("damage")]:
+        told = "; ".join(f"{stream['stream']}: {stream['damage']}" for stream in damaged)
+        return False, (
+            f"Damaged, and there is no other copy: {told}. Restore a backup (dctl backup restore "
+            "FILE), or go on without what is lost (dctl backup accept-loss)."
         )
     away = [str(node["node"]) for node in nodes if node["state"] == "offline"]
     copies = min((stream["copies"] or 1 for stream in streams), default=1)

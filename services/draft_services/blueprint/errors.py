@@ -44,5 +44,9 @@ class FailedPrecondition(BlueprintError):
     """The cluster is not in the state that the request needs."""
 
 
+class Damaged(BlueprintError):
+    """What the engine keeps is no longer whole."""
+
+
 class Unimplemented(BlueprintError):
     """Blueprint does not know how to do this."""

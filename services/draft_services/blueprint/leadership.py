@@ -74,6 +74,11 @@ class Leadership:
         leader = self._holder()
         return [Node(ids[each], each, _url(each) == leader) for each in sorted(ids)]
 
+    @property
+    def leads(self) -> bool:
+        """Whether the name is ours."""
+        return self._holder() == _url(self.address)
+
     async def renew(self) -> None:
         """Write the name as it is: so it is seen whether anything can be written."""
         if entry := self._view.get(self._key):

@@ -22,6 +22,7 @@ from draft_services.blueprint.rpc.gate import Gate
 from draft_services.blueprint.rpc.keyvalue import LEADER, KeyValueRpc, plain_text, plain_value
 from draft_services.blueprint.rpc.raft import RaftRpc
 from draft_services.blueprint.rpc.registry import RegistryRpc
+from draft_services.blueprint.scrub import Scrub
 from draft_services.blueprint.settings import Settings
 from draft_services.blueprint.tokens import Tokens
 from draft_services.blueprint.view import View
@@ -103,13 +104,21 @@ class Blueprint:
             permissions=settings.permissions,
             rate=settings.rate,
         )
+        self._scrub = Scrub(
+            self._connection,
+            nodes,
+            every=settings.scrub,
+            needed=[bucket_stream(KEYS), bucket_stream(SIGNING)],
+            live=[bucket_stream(PROCESSES)],
+        )
         gate = Gate(access, noted=settings.audit)
         cluster = Cluster(self._connection)
+        keys = Gate(access, noted=settings.audit, whole=self._scrub.check)
         self.servicers = (
-            KeyValueRpc(self._keyvalue, gate),
+            KeyValueRpc(self._keyvalue, keys),
             RegistryRpc(self._registry, leadership, gate),
             RaftRpc(cluster, Members(cluster, system if several else None), gate),
-            BackupRpc(backup),
+            BackupRpc(backup, self._scrub.accept),
         )
         self._tasks: list[asyncio.Task[None]] = []
         self._awaits_data = False
@@ -123,6 +132,11 @@ class Blueprint:
             # There is nothing to serve but the way in.
             self._run(self._await_data)
             return
+        await _patiently(self._scrub.look)
+        if self._scrub.damaged:
+            # What is damaged may not even be read to its end: there is nothing to serve either.
+            self._run(functools.partial(self._scrub.run, lambda: False))
+            return
         for step in self._opening:
             await _patiently(step)
         self._run(self._view.follow, self._registry.view.follow)
@@ -132,7 +146,11 @@ class Blueprint:
             gc.collect()
             gc.freeze()
         self._run(
-            self._leases.send, self._registry.listen, self._registry.judge, self._leadership.hold
+            self._leases.send,
+            self._registry.listen,
+            self._registry.judge,
+            self._leadership.hold,
+            functools.partial(self._scrub.run, lambda: self._leadership.leads),
         )
 
     async def watch(self, stop: asyncio.Event) -> None:
@@ -151,6 +169,7 @@ class Blueprint:
                 "the engine's data are yet to be restored: dctl infra apply, where it was begun, or"
                 " dctl backup restore FILE"
             )
+        self._scrub.check()
         try:
             async with asyncio.timeout(_PROMPT):
                 await self._current()
@@ -170,6 +189,7 @@ class Blueprint:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._scrub.close()
         for connection in reversed(self._connections):
             await connection.close()
 
@@ -185,6 +205,8 @@ class Blueprint:
                     raise Replaced("all data have arrived: this process begins anew")
 
     async def _current(self) -> None:
+        if self._scrub.damaged:
+            return  # it may not have been read, and a backup is to replace it
         await self._view.current()
         await self._registry.view.current()
 

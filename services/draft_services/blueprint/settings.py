@@ -51,6 +51,8 @@ class Settings(BaseModel):
     max_watchers: int = Field(default=10_000, gt=0)
     """The most open watches, of keys and of processes each."""
 
+    scrub: float = Field(default=6 * 3600, ge=0)
+    """Seconds between two readings of all that the engine keeps, every copy; 0: never."""
     calls: Literal["any", "token"] = "any"
     """Whose calls are answered; `token`: of those who prove who they are (see `chassis.proof`)."""
     permissions: Mapping[str, Permissions] = {}

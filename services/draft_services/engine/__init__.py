@@ -16,6 +16,7 @@
 - ``leases``      signs of life in a memory stream
 - ``snapshots``   whole streams out of the engine and back: backups
 - ``upload``      the way of such a stream into the engine
+- ``survey``      whether every copy can be read, and one made anew from the others
 - ``restoring``   the sign that a backup is being restored, for which readers wait
 - ``cluster``     the engine's nodes and figures
 

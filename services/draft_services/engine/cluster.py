@@ -45,6 +45,11 @@ class Cluster:
                 "leader": leader,
                 "lag": max((each.get("lag", 0) for each in _replicas(info)), default=0),
             }
+            metadata = info["config"].get("metadata") or {}
+            told |= {
+                "damage": metadata.get(streams.DAMAGE, ""),
+                "repaired": metadata.get(streams.REPAIRED, ""),
+            }
             told |= {f"node.{name}": how for name, how in _nodes(info).items()}
             if leader:
                 told[f"node.{leader}"] = LEADS

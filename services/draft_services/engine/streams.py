@@ -6,6 +6,7 @@ gives its buckets (``KV_x``, ``$KV.x.>``), so that NATS's tools show them as suc
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
@@ -17,9 +18,12 @@ from draft_services.engine.errors import NAME_IN_USE, EngineError, Misused, NotF
 HISTORY = 64  # changes kept of one key
 _SECOND = 1_000_000_000
 _GENERATION = "draft.generation"
+DAMAGE, REPAIRED = "draft.damage", "draft.repaired"
+"""Keys of a stream's metadata: what of it is lost, and which copy was made anew from others."""
 # Not enough storage for `max_bytes`. Said of a stream that is there as well: what it reserves
 # already is then counted a second time.
 _NO_ROOM = 10047
+_ATTEMPTS, _PAUSE = 20, 0.1
 
 
 def bucket_stream(bucket: str) -> str:
@@ -95,16 +99,22 @@ async def ensure(connection: Connection, config: Mapping[str, Any]) -> str:
     if config["storage"] == "file" and await restoring.under_way(connection):
         raise Unavailable(f"stream {name}: a backup is being restored; wait until it has ended")
     config = new_generation({**config, "num_replicas": connection.copies})
-    try:
-        return generation(await connection.api(f"STREAM.CREATE.{name}", config))
-    except EngineError as error:
-        if error.code not in (NAME_IN_USE, _NO_ROOM):
-            raise
-        refusal = error
-    try:
-        info = await connection.api(f"STREAM.INFO.{name}")
-    except NotFound:
-        raise refusal from None
+    for _ in range(_ATTEMPTS):
+        try:
+            return generation(await connection.api(f"STREAM.CREATE.{name}", config))
+        except EngineError as error:
+            if error.code not in (NAME_IN_USE, _NO_ROOM):
+                raise
+            refusal = error
+        try:
+            info = await connection.api(f"STREAM.INFO.{name}")
+            break
+        except NotFound:
+            if refusal.code != NAME_IN_USE:
+                raise refusal from None
+            await asyncio.sleep(_PAUSE)  # somebody makes it at this moment
+    else:
+        raise Unavailable(f"stream {name} is being made by somebody else; try again")
     found = info["config"]
     wanted = {**found, **config}
     if _GENERATION in (found.get("metadata") or {}):
@@ -138,7 +148,20 @@ def generation(info: Mapping[str, Any]) -> str:
     return str((info["config"].get("metadata") or {}).get(_GENERATION, ""))
 
 
+def damage(info: Mapping[str, Any]) -> str:
+    """What of a stream is lost, in words; "" when nothing is known to be."""
+    return str((info["config"].get("metadata") or {}).get(DAMAGE, ""))
+
+
+def members(info: Mapping[str, Any]) -> list[str]:
+    """The nodes that have a copy, the leader first; [""] where the engine is one node."""
+    cluster = info.get("cluster") or {}
+    return [cluster.get("leader", ""), *(each["name"] for each in cluster.get("replicas") or ())]
+
+
 def new_generation(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration of a stream that is not any other of its name."""
     metadata = {**(config.get("metadata") or {}), _GENERATION: uuid4().hex}
+    for told in (DAMAGE, REPAIRED):  # of the one before
+        metadata.pop(told, None)
     return {**config, "metadata": metadata}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -23,8 +23,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class BackupRpc(BackupServiceServicer):
     """Translates calls to `Backup`."""
 
-    def __init__(self, backup: Backup) -> None:
+    def __init__(self, backup: Backup, accept: Callable[[], Awaitable[Sequence[str]]]) -> None:
         self._backup = backup
+        self._accept = accept
 
     async def Describe(self, request: pb.DescribeRequest, context: Context) -> pb.DescribeResponse:
         async with answering(context):
@@ -63,6 +64,13 @@ class BackupRpc(BackupServiceServicer):
             restored = await self._backup.restore(_parts(parts))
             return pb.RestoreResponse(streams=map(self._stream, restored))
         raise AssertionError("answered")  # the context was aborted
+
+    async def AcceptLoss(
+        self, request: pb.AcceptLossRequest, context: Context
+    ) -> pb.AcceptLossResponse:
+        async with answering(context):
+            self._admit(request.nonce, context)
+            return pb.AcceptLossResponse(streams=await self._accept())
 
     def _admit(self, nonce: str, context: Context) -> None:
         if ingress.through(context) is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,11 +21,14 @@ audit = logging.getLogger("draft.audit")
 
 
 class Gate:
-    """The way in. `noted`: writes, and what was denied, are told to
-    the log `draft.audit`; values never."""
+    """The way in. `whole` raises when what would be told is not. `noted`: writes, and what was
+    denied, are told to the log `draft.audit`; values never."""
 
-    def __init__(self, access: Access, *, noted: bool) -> None:
+    def __init__(
+        self, access: Access, *, noted: bool, whole: Callable[[], None] = lambda: None
+    ) -> None:
         self._access = access
+        self._whole = whole
         self._noted = noted
 
     @asynccontextmanager
@@ -35,6 +38,7 @@ class Gate:
             proof = next((v for k, v in context.invocation_metadata() or () if k == HEADER), "")
             text = proof if isinstance(proof, str) else proof.decode("utf-8", "replace")
             caller = await self._access.admit(text, _host(context))
+            self._whole()
             try:
                 yield caller
             except Denied as error:

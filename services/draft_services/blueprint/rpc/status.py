@@ -20,6 +20,7 @@ _STATUS: Mapping[type[Exception], grpc.StatusCode] = {
     errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     errors.Denied: grpc.StatusCode.PERMISSION_DENIED,
     errors.FailedPrecondition: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.Damaged: grpc.StatusCode.DATA_LOSS,
     errors.Unimplemented: grpc.StatusCode.UNIMPLEMENTED,
     engine.Uncertain: grpc.StatusCode.UNAVAILABLE,
     engine.Unavailable: grpc.StatusCode.UNAVAILABLE,

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/draft_api/core/registry/backup/v1/service.proto\x12\x17\x63ore.registry.backup.v1\"C\n\x06Stream\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x63onfig\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x0c\n\x04live\x18\x04 \x01(\x08\"#\n\x03\x45nd\x12\x0e\n\x06sha256\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04\")\n\x08Versions\x12\r\n\x05\x64raft\x18\x01 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\t\" \n\x0f\x44\x65scribeRequest\x12\r\n\x05nonce\x18\x01 \x01(\t\"\x8e\x01\n\x10\x44\x65scribeResponse\x12\x33\n\x08versions\x18\x01 \x01(\x0b\x32!.core.registry.backup.v1.Versions\x12\x30\n\x07streams\x18\x02 \x03(\x0b\x32\x1f.core.registry.backup.v1.Stream\x12\x13\n\x0b\x61waits_data\x18\x03 \x01(\x08\",\n\rCreateRequest\x12\r\n\x05nonce\x18\x01 \x01(\t\x12\x0c\n\x04hold\x18\x02 \x01(\x08\"\xc0\x01\n\x0e\x43reateResponse\x12\x35\n\x08versions\x18\x01 \x01(\x0b\x32!.core.registry.backup.v1.VersionsH\x00\x12\x31\n\x06stream\x18\x02 \x01(\x0b\x32\x1f.core.registry.backup.v1.StreamH\x00\x12\x0f\n\x05\x63hunk\x18\x03 \x01(\x0cH\x00\x12+\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x1c.core.registry.backup.v1.EndH\x00\x42\x06\n\x04part\"\x9a\x01\n\x0eRestoreRequest\x12\x0f\n\x05nonce\x18\x01 \x01(\tH\x00\x12\x31\n\x06stream\x18\x02 \x01(\x0b\x32\x1f.core.registry.backup.v1.StreamH\x00\x12\x0f\n\x05\x63hunk\x18\x03 \x01(\x0cH\x00\x12+\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x1c.core.registry.backup.v1.EndH\x00\x42\x06\n\x04part\"C\n\x0fRestoreResponse\x12\x30\n\x07streams\x18\x01 \x03(\x0b\x32\x1f.core.registry.backup.v1.Stream2\xad\x02\n\rBackupService\x12_\n\x08\x44\x65scribe\x12(.core.registry.backup.v1.DescribeRequest\x1a).core.registry.backup.v1.DescribeResponse\x12[\n\x06\x43reate\x12&.core.registry.backup.v1.CreateRequest\x1a\'.core.registry.backup.v1.CreateResponse0\x01\x12^\n\x07Restore\x12\'.core.registry.backup.v1.RestoreRequest\x1a(.core.registry.backup.v1.RestoreResponse(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/draft_api/core/registry/backup/v1/service.proto\x12\x17\x63ore.registry.backup.v1\"C\n\x06Stream\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x63onfig\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x0c\n\x04live\x18\x04 \x01(\x08\"#\n\x03\x45nd\x12\x0e\n\x06sha256\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04\"\"\n\x11\x41\x63\x63\x65ptLossRequest\x12\r\n\x05nonce\x18\x01 \x01(\t\"%\n\x12\x41\x63\x63\x65ptLossResponse\x12\x0f\n\x07streams\x18\x01 \x03(\t\")\n\x08Versions\x12\r\n\x05\x64raft\x18\x01 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\t\" \n\x0f\x44\x65scribeRequest\x12\r\n\x05nonce\x18\x01 \x01(\t\"\x8e\x01\n\x10\x44\x65scribeResponse\x12\x33\n\x08versions\x18\x01 \x01(\x0b\x32!.core.registry.backup.v1.Versions\x12\x30\n\x07streams\x18\x02 \x03(\x0b\x32\x1f.core.registry.backup.v1.Stream\x12\x13\n\x0b\x61waits_data\x18\x03 \x01(\x08\",\n\rCreateRequest\x12\r\n\x05nonce\x18\x01 \x01(\t\x12\x0c\n\x04hold\x18\x02 \x01(\x08\"\xc0\x01\n\x0e\x43reateResponse\x12\x35\n\x08versions\x18\x01 \x01(\x0b\x32!.core.registry.backup.v1.VersionsH\x00\x12\x31\n\x06stream\x18\x02 \x01(\x0b\x32\x1f.core.registry.backup.v1.StreamH\x00\x12\x0f\n\x05\x63hunk\x18\x03 \x01(\x0cH\x00\x12+\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x1c.core.registry.backup.v1.EndH\x00\x42\x06\n\x04part\"\x9a\x01\n\x0eRestoreRequest\x12\x0f\n\x05nonce\x18\x01 \x01(\tH\x00\x12\x31\n\x06stream\x18\x02 \x01(\x0b\x32\x1f.core.registry.backup.v1.StreamH\x00\x12\x0f\n\x05\x63hunk\x18\x03 \x01(\x0cH\x00\x12+\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x1c.core.registry.backup.v1.EndH\x00\x42\x06\n\x04part\"C\n\x0fRestoreResponse\x12\x30\n\x07streams\x18\x01 \x03(\x0b\x32\x1f.core.registry.backup.v1.Stream2\x94\x03\n\rBackupService\x12_\n\x08\x44\x65scribe\x12(.core.registry.backup.v1.DescribeRequest\x1a).core.registry.backup.v1.DescribeResponse\x12[\n\x06\x43reate\x12&.core.registry.backup.v1.CreateRequest\x1a\'.core.registry.backup.v1.CreateResponse0\x01\x12^\n\x07Restore\x12\'.core.registry.backup.v1.RestoreRequest\x1a(.core.registry.backup.v1.RestoreResponse(\x01\x12\x65\n\nAcceptLoss\x12*.core.registry.backup.v1.AcceptLossRequest\x1a+.core.registry.backup.v1.AcceptLossResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,20 +35,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STREAM']._serialized_end=143
   _globals['_END']._serialized_start=145
   _globals['_END']._serialized_end=180
-  _globals['_VERSIONS']._serialized_start=182
-  _globals['_VERSIONS']._serialized_end=223
-  _globals['_DESCRIBEREQUEST']._serialized_start=225
-  _globals['_DESCRIBEREQUEST']._serialized_end=257
-  _globals['_DESCRIBERESPONSE']._serialized_start=260
-  _globals['_DESCRIBERESPONSE']._serialized_end=402
-  _globals['_CREATEREQUEST']._serialized_start=404
-  _globals['_CREATEREQUEST']._serialized_end=448
-  _globals['_CREATERESPONSE']._serialized_start=451
-  _globals['_CREATERESPONSE']._serialized_end=643
-  _globals['_RESTOREREQUEST']._serialized_start=646
-  _globals['_RESTOREREQUEST']._serialized_end=800
-  _globals['_RESTORERESPONSE']._serialized_start=802
-  _globals['_RESTORERESPONSE']._serialized_end=869
-  _globals['_BACKUPSERVICE']._serialized_start=872
-  _globals['_BACKUPSERVICE']._serialized_end=1173
+  _globals['_ACCEPTLOSSREQUEST']._serialized_start=182
+  _globals['_ACCEPTLOSSREQUEST']._serialized_end=216
+  _globals['_ACCEPTLOSSRESPONSE']._serialized_start=218
+  _globals['_ACCEPTLOSSRESPONSE']._serialized_end=255
+  _globals['_VERSIONS']._serialized_start=257
+  _globals['_VERSIONS']._serialized_end=298
+  _globals['_DESCRIBEREQUEST']._serialized_start=300
+  _globals['_DESCRIBEREQUEST']._serialized_end=332
+  _globals['_DESCRIBERESPONSE']._serialized_start=335
+  _globals['_DESCRIBERESPONSE']._serialized_end=477
+  _globals['_CREATEREQUEST']._serialized_start=479
+  _globals['_CREATEREQUEST']._serialized_end=523
+  _globals['_CREATERESPONSE']._serialized_start=526
+  _globals['_CREATERESPONSE']._serialized_end=718
+  _globals['_RESTOREREQUEST']._serialized_start=721
+  _globals['_RESTOREREQUEST']._serialized_end=875
+  _globals['_RESTORERESPONSE']._serialized_start=877
+  _globals['_RESTORERESPONSE']._serialized_end=944
+  _globals['_BACKUPSERVICE']._serialized_start=947
+  _globals['_BACKUPSERVICE']._serialized_end=1351
 # @@protoc_insertion_point(module_scope)

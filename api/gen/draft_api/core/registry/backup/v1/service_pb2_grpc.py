@@ -58,6 +58,11 @@ class BackupServiceStub:
                 request_serializer=draft__api_dot_core_dot_registry_dot_backup_dot_v1_dot_service__pb2.RestoreRequest.SerializeToString,
                 response_deserializer=draft__api_dot_core_dot_registry_dot_backup_dot_v1_dot_service__pb2.RestoreResponse.FromString,
                 _registered_method=True)
+        self.AcceptLoss = channel.unary_unary(
+                '/core.registry.backup.v1.BackupService/AcceptLoss',
+                request_serializer=draft__api_dot_core_dot_registry_dot_backup_dot_v1_dot_service__pb2.AcceptLossRequest.SerializeToString,
+                response_deserializer=draft__api_dot_core_dot_registry_dot_backup_dot_v1_dot_service__pb2.AcceptLossResponse.FromString,
+                _registered_method=True)
 
 
 class BackupServiceServicer:
@@ -97,6 +102,14 @@ class BackupServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AcceptLoss(self, request, context):
+        """Goes on without what is lost of streams that are damaged and have no other copy: keys are served
+        again as far as they can be read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BackupServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -114,6 +127,11 @@ def add_BackupServiceServicer_to_server(servicer, server):
                     servicer.Restore,
                     request_deserializer=draft__api_dot_core_dot_registry_dot_backup_dot_v1_dot_service__pb2.RestoreRequest.FromString,
                     response_serializer=draft__api_dot_core_dot_registry_dot_backup_dot_v1_dot_service__pb2.RestoreResponse.SerializeToString,
+            ),
+            'AcceptLoss': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcceptLoss,
+                    request_deserializer=draft__api_dot_core_dot_registry_dot_backup_dot_v1_dot_service__pb2.AcceptLossRequest.FromString,
+                    response_serializer=draft__api_dot_core_dot_registry_dot_backup_dot_v1_dot_service__pb2.AcceptLossResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -206,6 +224,33 @@ class BackupService:
             '/core.registry.backup.v1.BackupService/Restore',
             draft__api_dot_core_dot_registry_dot_backup_dot_v1_dot_service__pb2.RestoreRequest.SerializeToString,
             draft__api_dot_core_dot_registry_dot_backup_dot_v1_dot_service__pb2.RestoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcceptLoss(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/core.registry.backup.v1.BackupService/AcceptLoss',
+            draft__api_dot_core_dot_registry_dot_backup_dot_v1_dot_service__pb2.AcceptLossRequest.SerializeToString,
+            draft__api_dot_core_dot_registry_dot_backup_dot_v1_dot_service__pb2.AcceptLossResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,10 @@ class BackupServiceStub:
     INVALID_ARGUMENT: what was sent is not whole.
     ABORTED: another restore is under way.
     """
+    AcceptLoss: _grpc.UnaryUnaryMultiCallable[_service_pb2.AcceptLossRequest, _service_pb2.AcceptLossResponse]
+    """Goes on without what is lost of streams that are damaged and have no other copy: keys are served
+    again as far as they can be read.
+    """
 
 @_typing.type_check_only
 class BackupServiceAsyncStub(BackupServiceStub):
@@ -78,6 +82,10 @@ class BackupServiceAsyncStub(BackupServiceStub):
     When it is cut off, streams may be missing or in part: call it again with the same content.
     INVALID_ARGUMENT: what was sent is not whole.
     ABORTED: another restore is under way.
+    """
+    AcceptLoss: _aio.UnaryUnaryMultiCallable[_service_pb2.AcceptLossRequest, _service_pb2.AcceptLossResponse]  # type: ignore[assignment]
+    """Goes on without what is lost of streams that are damaged and have no other copy: keys are served
+    again as far as they can be read.
     """
 
 class BackupServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -119,6 +127,16 @@ class BackupServiceServicer(metaclass=_abc_1.ABCMeta):
         When it is cut off, streams may be missing or in part: call it again with the same content.
         INVALID_ARGUMENT: what was sent is not whole.
         ABORTED: another restore is under way.
+        """
+
+    @_abc_1.abstractmethod
+    def AcceptLoss(
+        self,
+        request: _service_pb2.AcceptLossRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.AcceptLossResponse, _abc.Awaitable[_service_pb2.AcceptLossResponse]]:
+        """Goes on without what is lost of streams that are damaged and have no other copy: keys are served
+        again as far as they can be read.
         """
 
 def add_BackupServiceServicer_to_server(servicer: BackupServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
