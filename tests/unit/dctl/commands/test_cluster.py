@@ -30,6 +30,8 @@ def test_figures_become_nodes_and_streams() -> None:
             "copies": 3,
             "nodes": 3,
             "leader": "nats-1",
+            "damage": None,
+            "repaired": None,
         }
     ]
 
@@ -48,6 +50,11 @@ def test_figures_become_nodes_and_streams() -> None:
         ),
         (stats(3, nats_1="leads", nats_2="online"), False, "2 of 3 copies are there"),
         (stats(3, leader="", nats_1="online"), False, "KV_keys: no leader"),
+        (
+            stats(1, nats_1="leads") | {"KV_keys.damage": "2 of its messages cannot be read"},
+            False,
+            "KV_keys: 2 of its messages cannot be read",
+        ),
     ],
 )
 def test_what_may_still_fail_is_told_in_words(told: dict[str, str], well: bool, words: str) -> None:
