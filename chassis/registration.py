@@ -174,6 +174,8 @@ class Registration:
                             await stream.details(),
                         )
                     return
+                if isinstance(answer, pb.ClusterDetails) and answer.token.jwt:
+                    process.token.CopyFrom(answer.token)
                 self._answered = self._known = True
                 self.found.set()
         finally:

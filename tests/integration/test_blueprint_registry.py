@@ -280,6 +280,26 @@ async def test_a_token_runs_out(server: Nats) -> None:
         assert "token: has run out" in words
 
 
+async def test_a_process_is_given_a_new_token_on_its_stream_before_the_old_one_runs_out(
+    server: Nats,
+) -> None:
+    settings = Settings(nats=server.url, token_lifetime=2)
+    async with blueprint_node(settings) as node:
+        identity = await join(node)
+        call = node.registry.Synchronize()
+        fresh = ""
+        async with asyncio.timeout(20):
+            while not fresh:
+                await call.write(details(identity))
+                answer = await call.read()
+                fresh = answer.token.jwt
+        assert fresh != identity.token.jwt
+        identity.token.jwt = fresh
+        await call.write(details(identity))
+        assert not (await call.read()).token.jwt
+        await node.registry.Finalize(pb.FinalizeRequest(pid=identity.pid, token=fresh))
+
+
 async def test_a_silent_process_is_lost_then_gone_and_one_that_returns_is_back(
     server: Nats,
 ) -> None:

@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from uuid import uuid4
 
-from draft_services.blueprint.errors import Exhausted, InvalidArgument, NotFound
+from draft_services.blueprint.errors import Denied, Exhausted, InvalidArgument, NotFound
 from draft_services.blueprint.limits import too_many_watches
 from draft_services.blueprint.liveness import Liveness, Verdict
 from draft_services.blueprint.nonce import Nonce, admitted
@@ -92,6 +92,13 @@ class Registry:
         """Return if the process exists and the token is its own."""
         await self._tokens.verify(token, pid)
         await self._known(pid)
+
+    async def renewed(self, pid: str, token: str) -> Token | None:
+        """A token for one of a process of which half the time is over; None for any other."""
+        with contextlib.suppress(Denied):
+            await self._tokens.verify(token, pid)
+            return await self._tokens.renewed(token)
+        return None
 
     async def report(self, pid: str, details: Details) -> None:
         """A sign of life, and what the process says about itself."""

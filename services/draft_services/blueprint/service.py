@@ -146,6 +146,7 @@ class Blueprint:
             gc.collect()
             gc.freeze()
         self._run(
+            self._tokens.rotate,
             self._leases.send,
             self._registry.listen,
             self._registry.judge,

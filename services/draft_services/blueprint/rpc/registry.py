@@ -75,7 +75,10 @@ class RegistryRpc(ServiceDiscoveryServiceServicer):
                 elif details.pid != pid:
                     raise InvalidArgument(f"pid: this stream is of {pid}, not of {details.pid}")
                 await self._registry.report(pid, _details(details))
-                yield self._cluster(url)
+                cluster = self._cluster(url)
+                if token := await self._registry.renewed(pid, details.token):
+                    cluster.token.CopyFrom(models.Token(id=token.id, jwt=token.jwt))
+                yield cluster
             # A client that has closed its side says farewell. One that is gone, or whose stream we
             # end ourselves, cancels this call: it may come back, or silence tells. gRPC tells the
             # end of a broken stream's messages first and that it is broken a moment later.
