@@ -74,7 +74,7 @@ def create(path: Path, force: bool, file: Path | None, format: Format, timeout: 
             core,
             path,
             cluster=cluster.name,
-            nonce=cluster.nonce(),
+            nonce=cluster.own.nonce(),
             timeout=timeout,
             replace=force,
         )
@@ -126,12 +126,12 @@ def restore(path: Path, other_cluster: bool, file: Path | None, yes: bool, timeo
                 hint="name its spec with -f FILE, or say --other-cluster",
             )
         with blueprint(cluster.address("blueprint")) as core:
-            for line in _replaced(manifest, core.describe(cluster.nonce()).streams):
+            for line in _replaced(manifest, core.describe(cluster.own.nonce()).streams):
                 click.echo(line, err=True)
             if not yes:
                 confirm(f"Replace what {cluster.name} keeps by what it was then?")
-            put_back(core, backup, nonce=cluster.nonce(), timeout=timeout)
-    wait(lambda: cluster.address("blueprint"), cluster.nonce(), deadline)
+            put_back(core, backup, nonce=cluster.own.nonce(), timeout=timeout)
+    wait(lambda: cluster.address("blueprint"), cluster.own.nonce(), deadline)
     click.echo(f"{cluster.name} is as of {manifest.created}", err=True)
     click.echo("  its services register anew by themselves: dctl infra status", err=True)
 
@@ -160,7 +160,7 @@ def accept_loss(file: Path | None, yes: bool, format: Format) -> None:
         confirm("What cannot be read is given up for good. Go on?")
     cluster = open_cluster(file, variant())
     with blueprint(cluster.address("blueprint")) as core:
-        accepted = core.accept_loss(cluster.nonce())
+        accepted = core.accept_loss(cluster.own.nonce())
     if format != "table":
         emit("LossAccepted", {"streams": accepted}, format=format)
     elif accepted:

@@ -8,14 +8,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_urlsafe
 from typing import Literal
 
-from chassis.proof import by_nonce, nonce_of
 from dctl.engine.apply import Event, Result
 from dctl.engine.catalogue.ground import Ground
 from dctl.engine.catalogue.parts import parts
-from dctl.engine.catalogue.site import ENGINE, NONCE, engine_secret, own_nonce, own_nonces
 from dctl.engine.change import Intent, change
 from dctl.engine.desired import desired
 from dctl.engine.digests import as_given, with_digests, with_todays_secrets
@@ -25,6 +22,7 @@ from dctl.engine.history import Record, Release, history, next_number, target
 from dctl.engine.hosts import UP, Hosts
 from dctl.engine.move import FILE, Mover, let_leave
 from dctl.engine.operate import Verb, end, operate
+from dctl.engine.own_secrets import OwnSecrets
 from dctl.engine.plan import Plan, make_plan, only_of
 from dctl.engine.ports import PortBook
 from dctl.engine.probing import probes
@@ -48,7 +46,6 @@ from dctl.hosts.base import (
 )
 from dctl.hosts.routes import INGRESS
 from dctl.hosts.state.folder import state_dir
-from dctl.secrets.references import secret_name
 from dctl.secrets.vault import KEY, Vault
 from dctl.spec import Loaded
 from dctl.spec.placement import hosts_of
@@ -94,6 +91,7 @@ class OpenCluster:
         self.root = loaded.root
         self._say = say
         self.secrets = Vault(loaded, lambda: self._first.secret(KEY))
+        self.own = OwnSecrets(loaded.cluster, lambda: self._first, self.secrets.value)
         self._hosts = Hosts(loaded, say, self.secrets)
 
     @property
@@ -180,16 +178,6 @@ class OpenCluster:
         """host:port, as it is reached from here, of a core part of this cluster that is up. Raises
         UnreachableError without one: what listens where it would is another cluster's then."""
         return self._hosts.address(part)
-
-    def nonce(self) -> str:
-        """The cluster's secret; "" where any is accepted."""
-        match self.spec.security.nonce:
-            case "any":
-                return ""
-            case None:  # the cluster has one of its own
-                return self._first.secret(NONCE)
-            case reference:
-                return self._secret(reference)
 
     def apply(self, plan: Plan, *, on_event: Callable[[Event], None]) -> Result:
         """Carry `plan` out under the cluster's lock and keep a record of it. Raises DctlError when
@@ -333,30 +321,8 @@ class OpenCluster:
         return self.secrets.digest(name)
 
     def _intent(self, what: str, *, to: int | None = None, of: int | None = None) -> Intent:
-        secrets = self._nonces()
-        if self.spec.core.nats is not False:
-            secrets[ENGINE] = ""  # made below
-        runtime, notes = self.spec.runtime, self._hosts.notes
+        runtime, notes, secrets = self.spec.runtime, self._hosts.notes, self.own.to_keep()
         return Intent(what, str(self.source), runtime, to, of, secrets=secrets, machines=notes)
-
-    def _nonces(self) -> dict[str, str]:
-        """The cluster's nonce, and those that are made from it for services."""
-        nonce = self.spec.security.nonce
-        if nonce == "any":
-            return {}
-        services = own_nonces(self.spec)
-        text = self._secret(nonce)  # a spec that names none: the cluster gets one of its own
-        if services and not text:
-            text = self._first.secret(NONCE) or token_urlsafe(32)
-        return {NONCE: text, **{own_nonce(name): nonce_of(text, name) for name in services}}
-
-    def proof(self) -> str:
-        """What proves to Blueprint that it is dctl who calls; "" where nobody asks."""
-        asked = self.spec.security.calls == "token"
-        return by_nonce("dctl", self.nonce()) if asked else ""
-
-    def _secret(self, reference: str | None) -> str:
-        return self.secrets.value(secret_name(reference)) if reference else ""
 
     def _change(
         self,
@@ -372,8 +338,7 @@ class OpenCluster:
         def locked() -> Plan:
             if self.secrets.uses:
                 self.secrets.keep_key(lambda key: first.keep_secret(KEY, key))
-            if ENGINE in intent.secrets and not first.secret(ENGINE):
-                first.keep_secret(ENGINE, engine_secret())
+            self.own.make()
             return decide()
 
         carry = functools.partial(move, on_event=on_event) if move else None

@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 
 from dctl.engine.apply import apply
 from dctl.engine.growth import ENGINE, Move, crossing
+from dctl.engine.own_secrets import OwnSecrets
 from dctl.engine.plan import Plan
 from dctl.engine.result import Event, Result
 from dctl.engine.scope import Scope
@@ -41,14 +42,11 @@ class Movable(Protocol):
     """What a move needs of a cluster."""
 
     name: str
+    own: OwnSecrets
 
     def hosts(self) -> Mapping[str, Host]: ...
 
     def address(self, part: str) -> str: ...
-
-    def nonce(self) -> str: ...
-
-    def proof(self) -> str: ...
 
     def look(self) -> Sight: ...
 
@@ -108,7 +106,9 @@ class Mover:
 
         try:
             with blueprint(self._address()) as core:
-                return "awaits" if core.describe(self._cluster.nonce()).awaits_data else "serves"
+                return (
+                    "awaits" if core.describe(self._cluster.own.nonce()).awaits_data else "serves"
+                )
         except (UnreachableError, WaitTimeoutError):
             return "away"
 
@@ -148,13 +148,13 @@ class Mover:
                     core,
                     taken,
                     cluster=self._cluster.name,
-                    nonce=self._cluster.nonce(),
+                    nonce=self._cluster.own.nonce(),
                     timeout=_WHOLE,
                     replace=True,
                     hold=True,
                 )
                 since = time.monotonic()
-                still = is_still(taken, core.describe(self._cluster.nonce()))
+                still = is_still(taken, core.describe(self._cluster.own.nonce()))
             if not still:  # what had been on its way came in
                 continue
             self._hosts[last.host].stop(last.name)
@@ -188,14 +188,14 @@ class Mover:
                 while True:
                     try:
                         with blueprint(self._address()) as core:
-                            restore(core, backup, nonce=self._cluster.nonce(), timeout=_WHOLE)
+                            restore(core, backup, nonce=self._cluster.own.nonce(), timeout=_WHOLE)
                         break
                     except DctlError:
                         # One that was cut off counts as under way for some seconds.
                         if time.monotonic() > deadline:
                             raise
                     time.sleep(_AGAIN)
-            wait(self._address, self._cluster.nonce(), time.monotonic() + _BACK)
+            wait(self._address, self._cluster.own.nonce(), time.monotonic() + _BACK)
         self._file.unlink()
 
     def _resume(self, left: Plan) -> None:
@@ -233,7 +233,7 @@ def let_leave(cluster: Movable, plan: Plan) -> None:
     if plan.move or not (left := [name for name in gone if name not in asked]):
         return
     with connect(
-        "Blueprint", cluster.address("blueprint"), timeout=_CALL, proof=cluster.proof()
+        "Blueprint", cluster.address("blueprint"), timeout=_CALL, proof=cluster.own.proof()
     ) as core:
         for name in left:
             try:
