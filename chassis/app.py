@@ -25,6 +25,7 @@ from chassis.config import Config, Nothing, S, environment, load
 from chassis.discovery import Clients
 from chassis.errors import ChassisError, ConfigError
 from chassis.figures import Figures
+from chassis.guard import Guard
 from chassis.health import Check, Checkup
 from chassis.lifecycle import Background, Closing, named
 from chassis.locks import TTL, Held, Locks, OwnLocks
@@ -86,6 +87,7 @@ class Chassis(Generic[S]):
         self._leaders: list[tuple[str, float, Leading]] = []
         self._starts: list[Hook] = []
         self._stops: list[Hook] = []
+        self._guarded = False
         self._figures: list[Figures] = []
         self._checks: list[Check] = []
         self._checkups: list[Checkup] = []
@@ -180,6 +182,11 @@ class Chassis(Generic[S]):
         self._checks.append(check)
         return check
 
+    def guard(self) -> None:
+        """Ask Blueprint who calls, where the cluster wants to know it: for core services, to whom
+        callers prove it."""
+        self._guarded = True
+
     def figures(self, source: Figures) -> Figures:
         """Have `source()` called at each scrape of the metrics, if they are asked for, for figures
         of this service's own. What it keeps with prometheus_client is told without asking."""
@@ -206,8 +213,7 @@ class Chassis(Generic[S]):
                 raise ChassisError(
                     "blueprint() is for a running service: call it in a hook, a runner or a handler"
                 ) from None
-            proven = self.config.platform.draft.calls == "token"
-            self._channel = connect(entrypoint, self._prove if proven else None)
+            self._channel = connect(entrypoint, self._prove if self._proves else None)
         return self._channel
 
     def lock(
@@ -262,7 +268,12 @@ class Chassis(Generic[S]):
         closing.push("clients", self._clients.close, within=_SLACK)
         for hook in self._stops:
             closing.push(f"on_stop {named(hook)}", hook, within=_HOOK)
-        self._clients.open(self.blueprint, fixed=services or {}, watch=background.watch)
+        self._clients.open(
+            self.blueprint,
+            fixed=services or {},
+            watch=background.watch,
+            prove=self._prove if self._proves else None,
+        )
         for hook in self._starts:
             await hook()
         self._checkups = [Checkup(check) for check in self._checks]
@@ -270,8 +281,14 @@ class Chassis(Generic[S]):
             await checkup.ask()
         metrics = await self._open_metrics(closing)
         slow = SlowLog(draft.slow, self.config.instance or self.name) if draft.slow else None
+        guard = Guard(self.blueprint) if self._guarded and self._proves else None
         server = make_server(
-            self._servicers, self._bind, handlers=self._handlers, slow=slow, metrics=metrics
+            self._servicers,
+            self._bind,
+            handlers=self._handlers,
+            slow=slow,
+            metrics=metrics,
+            guard=guard,
         )
         self._bound = server.address
         if self.config.platform.service.entrypoint:
@@ -324,7 +341,8 @@ class Chassis(Generic[S]):
         identity = Identity(self.name, service.group, self.config.nonce, self.address, metadata)
 
         async def tell() -> None:
-            await publish(channel, self.name, services, self._routes)
+            prove = self._prove if self._proves else None
+            await publish(channel, self.name, services, self._routes, prove)
 
         beat = self.config.platform.draft.beat
         return Registration(channel, identity, beat=beat, on_registered=tell)
@@ -366,6 +384,10 @@ class Chassis(Generic[S]):
     def _why_not(self) -> str:
         """Why it does not serve: it is ill, or nobody can find it yet."""
         return self._why_ill() or ("" if self._found else "the registry does not know it yet")
+
+    @property
+    def _proves(self) -> bool:
+        return self.config.platform.draft.calls == "token"
 
     def _prove(self) -> str:
         """Who we are: by the registry's word, and before it gave one by what we tell it."""

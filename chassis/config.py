@@ -80,7 +80,7 @@ class Draft(_Strict):
 
     log: Log = Log()
     calls: Literal["any", "token"] = Field(
-        default="any", description="token: calls to Blueprint prove who makes them"
+        default="any", description="token: calls to core services prove who makes them"
     )
     slow: float = Field(default=1.0, ge=0, description="a request takes, to be logged; 0: never")
     metrics: Scraping = Scraping()

@@ -16,8 +16,12 @@ from draft_api.core.registry.service_discovery.v1 import service_pb2 as pb
 from draft_api.core.registry.service_discovery.v1 import service_pb2_grpc as rpc
 
 from chassis.clients import connect
+from chassis.proof import Prove
 
 log = logging.getLogger(__name__)
+
+CORE = ("blueprint", "catalyst", "fuse")
+"""Services that are told who calls. Others could pass on what proves it."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _FIRST_LOOK, _LONGEST_LOOK = 0.002, 0.1  # seconds between two at the states of channels
@@ -35,6 +39,7 @@ class Instances:
         self._leaving: dict[grpc.aio.Channel, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
         self._turn = 0
+        self._prove: Prove | None = None
 
     @property
     def known(self) -> bool:
@@ -90,6 +95,10 @@ class Instances:
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
+    def prove(self, how: Prove | None) -> None:
+        """Prove with each call from now on who makes it: to whom may not pass it on."""
+        self._prove = how
+
     def set(self, addresses: set[str]) -> None:
         """Be at these addresses from now on. Calls that run on others may end."""
         for address in self._channels.keys() - addresses:
@@ -97,7 +106,7 @@ class Instances:
             task = self._leaving[channel] = asyncio.create_task(channel.close(_FAREWELL))
             task.add_done_callback(partial(self._left, channel))
         for address in sorted(addresses - self._channels.keys()):
-            self._channels[address] = connect(address)
+            self._channels[address] = connect(address, self._prove)
         self._changed.set()
 
     async def close(self) -> None:
@@ -131,6 +140,7 @@ class Clients:
         self._instances: dict[str, Instances] = {}
         self._fixed: Mapping[str, str] = {}
         self._blueprint: Callable[[], grpc.aio.Channel] | None = None
+        self._prove: Prove | None = None
         self._watch: Callable[[asyncio.Task[Any], str], None]
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -149,10 +159,12 @@ class Clients:
         *,
         fixed: Mapping[str, str],
         watch: Callable[[asyncio.Task[Any], str], None],
+        prove: Prove | None = None,
     ) -> None:
         """Begin to follow. `fixed` are addresses of services that are not looked for; `watch` is
-        told each task, which ends by failing only."""
+        told each task, which ends by failing only; `prove` is for core services: who we are."""
         self._blueprint, self._fixed, self._watch = blueprint, fixed, watch
+        self._prove = prove
         for instances in self._instances.values():
             self._begin(instances)
 
@@ -167,6 +179,7 @@ class Clients:
 
     def _begin(self, instances: Instances) -> None:
         assert self._blueprint is not None
+        instances.prove(self._prove if instances.service in CORE else None)
         if instances.service in self._fixed:
             instances.set({self._fixed[instances.service]})
             return

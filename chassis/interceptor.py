@@ -18,6 +18,7 @@ from chassis.errors import RpcError
 from chassis.noting import Method
 
 if TYPE_CHECKING:
+    from chassis.guard import Guard, Refusal
     from chassis.metrics import Metrics
     from chassis.slow import SlowLog
 
@@ -41,7 +42,15 @@ _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps each method once, when it is first called."""
 
-    def __init__(self, slow: SlowLog | None = None, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        slow: SlowLog | None = None,
+        metrics: Metrics | None = None,
+        guard: Guard | None = None,
+    ) -> None:
+        self.guarded: tuple[str, ...] = ()
+        """What methods begin with whose callers the guard has to know."""
+        self._guard = guard
         self._slow = slow
         self._metrics = metrics
         self._wrapped: dict[str, Handler] = {}
@@ -63,7 +72,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             if handler is None:  # an unknown method: any caller may name any number of them
                 return handler
             self._wrapped[method] = self._wrap(handler, method)
-        return self._wrapped[method]
+        handler = self._wrapped[method]
+        if self._guard is not None and method.startswith(self.guarded):
+            metadata = handler_call_details.invocation_metadata or ()
+            if refusal := await self._guard.refusal(metadata):
+                return _refusing(handler, refusal)
+        return handler
 
     def end_streams(self) -> None:
         """End every open stream of answers; its caller is told to call again. A watch would
@@ -127,6 +141,22 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         # functools.wraps would show grpc the generator that this is not.
         del call.__wrapped__
         return call
+
+
+def _refusing(handler: Handler, refusal: Refusal) -> Handler:
+    """A handler of the same kind that only refuses."""
+    kind = next(kind for kind in _KINDS if getattr(handler, kind, None))
+
+    async def refuse(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        await context.abort(*refusal)
+
+    make = getattr(grpc, f"{kind}_rpc_method_handler")
+    made: Handler = make(
+        refuse,
+        request_deserializer=handler.request_deserializer,
+        response_serializer=handler.response_serializer,
+    )
+    return made
 
 
 def _single(behavior: Behavior, method: Method) -> Behavior:

@@ -23,6 +23,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import Message
 
 from chassis.clients import Address, connect, parse_address
+from chassis.proof import Prove
 
 log = logging.getLogger(__name__)
 
@@ -74,15 +75,20 @@ class Route:
 
 
 async def publish(
-    blueprint: grpc.aio.Channel, service: str, names: Sequence[str], routes: Sequence[Route]
+    blueprint: grpc.aio.Channel,
+    service: str,
+    names: Sequence[str],
+    routes: Sequence[Route],
+    prove: Prove | None = None,
 ) -> None:
-    """Tell all of it; waits with a back-off for whom is not there yet."""
+    """Tell all of it; waits with a back-off for whom is not there yet. `prove`: to Fuse, who we
+    are."""
     keys = kv_rpc.KeyValueServiceStub(blueprint)
     for name in names:
         await _patiently(f"descriptors of {name}", partial(_describe, keys, name))
     for asked in routes:
         route = asked.to_proto(service)
-        await _patiently(f"route {route.name}", partial(_add, keys, route))
+        await _patiently(f"route {route.name}", partial(_add, keys, route, prove))
 
 
 async def _describe(keys: kv_rpc.KeyValueServiceAsyncStub, name: str) -> None:
@@ -98,8 +104,10 @@ async def _describe(keys: kv_rpc.KeyValueServiceAsyncStub, name: str) -> None:
     await keys.Set(kv.SetRequest(key=name, value=wanted), timeout=_CALL)
 
 
-async def _add(keys: kv_rpc.KeyValueServiceAsyncStub, route: networking.Route) -> None:
-    async with connect(await _fuse(keys)) as channel:
+async def _add(
+    keys: kv_rpc.KeyValueServiceAsyncStub, route: networking.Route, prove: Prove | None
+) -> None:
+    async with connect(await _fuse(keys), prove) as channel:
         stub = networking_rpc.NetworkingServiceStub(channel)
         await stub.AddRoute(networking.AddRouteRequest(route=route), timeout=_ROUTE)
     log.info("route is set", extra={"route": route.name})

@@ -20,6 +20,7 @@ from chassis.health import HealthServicer
 from chassis.interceptor import CallInterceptor
 
 if TYPE_CHECKING:
+    from chassis.guard import Guard
     from chassis.metrics import Metrics
     from chassis.slow import SlowLog
 
@@ -95,17 +96,19 @@ def make_server(
     handlers: Iterable[grpc.GenericRpcHandler] = (),
     slow: SlowLog | None = None,
     metrics: Metrics | None = None,
+    guard: Guard | None = None,
 ) -> Server:
     """A server for `servicers` that is bound to `address` (port 0: any) and not yet started. Calls
-    are told to `slow` and counted in `metrics`.
+    are told to `slow` and counted in `metrics`; those of the `servicers` pass the `guard`.
 
     Raises BindError when the address is taken, ChassisError for what is no servicer.
     """
-    calls = CallInterceptor(slow, metrics)
+    calls = CallInterceptor(slow, metrics, guard)
     server = grpc.aio.server(interceptors=[calls], options=OPTIONS)
     names: list[str] = []
     for servicer in servicers:
         adder_of(servicer)(servicer, _Recorder(server, names))
+    calls.guarded = tuple(f"/{name}/" for name in names)
     server.add_generic_rpc_handlers(tuple(handlers))
     _check_free(address)
     try:

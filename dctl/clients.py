@@ -201,12 +201,17 @@ def _proving(channel: grpc.Channel, proof: str) -> grpc.Channel:
 
     from chassis.proof import HEADER
 
-    class Proving(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
+    class Proving(
+        grpc.UnaryUnaryClientInterceptor,
+        grpc.UnaryStreamClientInterceptor,
+        grpc.StreamStreamClientInterceptor,
+    ):
         def intercept_unary_unary(self, go_on: Any, details: Any, request: Any) -> Any:
             metadata = [*(details.metadata or ()), (HEADER, proof)]
             return go_on(details._replace(metadata=metadata), request)
 
         intercept_unary_stream = intercept_unary_unary  # type: ignore[assignment]
+        intercept_stream_stream = intercept_unary_unary  # type: ignore[assignment]
 
     return grpc.intercept_channel(channel, Proving())
 

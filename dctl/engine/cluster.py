@@ -92,7 +92,7 @@ class OpenCluster:
         self._say = say
         self.secrets = Vault(loaded, lambda: self._first.secret(KEY))
         self.own = OwnSecrets(loaded.cluster, lambda: self._first, self.secrets.value)
-        self._hosts = Hosts(loaded, say, self.secrets)
+        self._hosts = Hosts(loaded, say, self.secrets, self.own.proof)
 
     @property
     def readers(self) -> Mapping[str, Reader]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import functools
 from collections import ChainMap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dctl.engine.catalogue.parts import placed
@@ -28,7 +28,10 @@ UP = (State.RUNNING, State.STARTING)
 class Hosts:
     """The hosts of a spec, in its order, each under its runtime; and the ingress."""
 
-    def __init__(self, loaded: Loaded, say: Say, secrets: Secrets) -> None:
+    def __init__(
+        self, loaded: Loaded, say: Say, secrets: Secrets, proof: Callable[[], str]
+    ) -> None:
+        self._proof = proof
         self._spec, self._root, self._source = loaded.cluster, loaded.root, loaded.path
         self._departed = Departed(loaded, say, secrets, lambda: self._fleet)
         self._runtimes: Mapping[str, Runtime] = runtimes_of(
@@ -54,11 +57,11 @@ class Hosts:
     @functools.cached_property
     def _readers(self) -> dict[str, Reader]:
         own = {reader.name: reader for readers in self._looking.values() for reader in readers}
-        return {**own, INGRESS: RouteReader(self._spec.name, lambda: self.address("fuse"))}
+        return {**own, INGRESS: RouteReader(self._spec.name, self._fuse, self._proof)}
 
     @functools.cached_property
     def _changing(self) -> dict[str, Host]:
-        ingress = RouteHost(self._spec.name, lambda: self.address("fuse"))
+        ingress = RouteHost(self._spec.name, self._fuse, self._proof)
         hosts = [runtime.hosts() for runtime in self._runtimes.values()]
         return {**{name: host for each in hosts for name, host in each.items()}, INGRESS: ingress}
 
@@ -87,6 +90,9 @@ class Hosts:
             raise error
         return sight
 
+    def _fuse(self) -> str:
+        return self.address("fuse")
+
     def routes(self, sight: Sight) -> RouteReader:
         """The ingress as it is reached when that was seen."""
 
@@ -95,7 +101,7 @@ class Hosts:
                 return found
             raise UnreachableError(f"Fuse of cluster {self._spec.name} is not there")
 
-        return RouteReader(self._spec.name, fuse)
+        return RouteReader(self._spec.name, fuse, self._proof)
 
     def address(self, part: str) -> str:
         """host:port, as it is reached from here, of a core part of this cluster that is up. Raises

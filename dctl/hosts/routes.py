@@ -57,13 +57,15 @@ class RouteSpec:
 
 class RouteReader(PassiveReader):
     """The looking face. `fuse` tells Fuse's address at the time of the call, so that it may have
-    been picked by the very apply that asks; it raises UnreachableError while there is none."""
+    been picked by the very apply that asks; it raises UnreachableError while there is none. `proof`
+    tells what proves to it who we are."""
 
     name = INGRESS
 
-    def __init__(self, cluster: str, fuse: Callable[[], str]) -> None:
+    def __init__(self, cluster: str, fuse: Callable[[], str], proof: Callable[[], str]) -> None:
         self._cluster = cluster
         self._fuse = fuse
+        self._proof = proof
 
     def observe(self) -> Sequence[Observed]:
         """The routes of ours; none while Fuse does not run, for then nobody serves them."""
@@ -95,7 +97,7 @@ class RouteReader(PassiveReader):
     def _connected(self) -> Iterator[tuple[Connection, Any]]:
         from draft_api.core.control_plane.networking.v1 import service_pb2_grpc as rpc
 
-        with connect("Fuse", self._fuse(), timeout=_TIMEOUT) as fuse:
+        with connect("Fuse", self._fuse(), timeout=_TIMEOUT, proof=self._proof()) as fuse:
             yield fuse, fuse.stub(rpc.NetworkingServiceStub)
 
 

@@ -77,7 +77,7 @@ class Security(Part):
     tls: Flag = False
     nonce: Nonce | None = None
     calls: Literal["any", "token"] = Field(
-        "any", description="token: calls to Blueprint prove who makes them"
+        "any", description="token: calls to the core services prove who makes them"
     )
     rate: Rate = Field(0, description="calls a second that one caller may make; 0: any number")
     audit: Flag = Field(False, description="Blueprint's log tells who wrote which key, from where")

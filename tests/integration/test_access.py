@@ -16,8 +16,10 @@ from draft_api.core.registry.service_discovery.v1 import service_pb2 as registry
 from draft_services.blueprint.access import Permissions
 from draft_services.blueprint.settings import Settings
 
+from chassis import guard as guard_module
 from chassis.clients import connect
-from chassis.proof import by_nonce, by_token, nonce_of
+from chassis.guard import Guard
+from chassis.proof import HEADER, by_nonce, by_token, nonce_of
 from tests.support.blueprint import Node, blueprint_node, value
 from tests.support.nats import Nats, running_nats
 
@@ -194,3 +196,25 @@ async def test_writes_and_what_was_denied_are_noted_without_values(
 async def test_where_nobody_is_asked_anybody_may_call(nats: Nats, tmp_path: Path) -> None:
     async with guarded(nats, tmp_path) as node, As(node) as anybody:
         assert await anybody.set("shop/name") is OK
+
+
+async def test_a_core_service_lets_in_who_blueprint_knows_and_who_was_known_while_it_is_away(
+    nats: Nats, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stranger = [(HEADER, "Nonce orders guess")]
+    async with guarded(nats, tmp_path, calls="token") as node:
+        channel = connect(node.address, lambda: DCTL)
+        guard = Guard(lambda: channel)
+        assert await guard.refusal([(HEADER, ORDERS)]) is None
+        refused = await guard.refusal(stranger)
+        assert refused is not None
+        assert refused.code is UNKNOWN
+        unnamed = await guard.refusal([])
+        assert unnamed is not None
+        assert unnamed.code is UNKNOWN
+    monkeypatch.setattr(guard_module, "_BELIEVED", 0.0)
+    assert await guard.refusal([(HEADER, ORDERS)]) is None
+    unasked = await guard.refusal(stranger)
+    assert unasked is not None
+    assert unasked.code is grpc.StatusCode.UNAVAILABLE
+    await channel.close()

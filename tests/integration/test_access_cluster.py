@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import grpc
 import pytest
+from draft_api.core.control_plane.networking.v1.service_pb2 import ListRoutesRequest
+from draft_api.core.control_plane.networking.v1.service_pb2_grpc import NetworkingServiceStub
+from draft_api.core.message_broker.actors.v1.consumer_pb2 import ConsumeRequest
+from draft_api.core.message_broker.actors.v1.consumer_pb2_grpc import ConsumerStub
+from draft_api.core.message_broker.actors.v1.producer_pb2 import ProduceRequest
+from draft_api.core.message_broker.actors.v1.producer_pb2_grpc import ProducerStub
+from draft_api.examples.echo.v1.service_pb2 import SpeakRequest
+from draft_api.examples.echo.v1.service_pb2_grpc import EchoServiceStub
 from psutil import Process
 
 from chassis.proof import nonce_of
@@ -72,6 +81,32 @@ def test_dctl_proves_who_it_is(cluster: Cluster) -> None:
     assert cluster.dctl("kv", "get", "greeting").stdout == "hello\n"
     cluster.dctl("cluster", "status")
     cluster.dctl("lock", "acquire", "deploy", "--", "true")
+
+
+def test_events_and_routes_are_for_who_proves_who_it_is(cluster: Cluster) -> None:
+    cluster.dctl("broker", "produce", "--type", "demo.access", "--data", '"hello"')
+    told = cluster.dctl(
+        "broker", "consume", "--type", "demo.access", "--from", "all", "--count", "1"
+    )
+    assert "hello" in told.stdout
+    assert "echo" in cluster.dctl("route", "list").stdout
+    with grpc.insecure_channel(cluster.address("fuse-1")) as channel:
+        with pytest.raises(grpc.RpcError) as refused:
+            NetworkingServiceStub(channel).ListRoutes(ListRoutesRequest())
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    with grpc.insecure_channel(cluster.address("catalyst-1")) as channel:
+        with pytest.raises(grpc.RpcError) as refused:
+            next(ConsumerStub(channel).Consume(ConsumeRequest()))
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        with pytest.raises(grpc.RpcError) as refused:
+            next(ProducerStub(channel).Produce(iter([ProduceRequest()])))
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_requests_through_the_ingress_are_served(cluster: Cluster) -> None:
+    with grpc.insecure_channel(cluster.address("envoy-1")) as channel:
+        answer = EchoServiceStub(channel).Speak(SpeakRequest(input="hello"), timeout=10)
+        assert answer.output
 
 
 def test_a_service_writes_what_the_spec_permits(cluster: Cluster) -> None:

@@ -91,12 +91,15 @@ class Access:
     async def admit(self, proven: str, peer: str) -> Caller:
         """Who calls, by its proof. Raises `Unauthenticated`, `Denied`, and `Exhausted` for one
         that calls too often."""
-        caller = await self._caller(proven) if self._required else ANYBODY
+        caller = await self.identify(proven)
         if self._rate:
             self._spend(caller.pid or f"{caller.name} at {peer}")
         return caller
 
-    async def _caller(self, proven: str) -> Caller:
+    async def identify(self, proven: str) -> Caller:
+        """Who proves that; anybody, where nobody is asked. Raises as `admit` does."""
+        if not self._required:
+            return ANYBODY
         match proof.read(proven):
             case proof.Nonce(name, secret):
                 return self._of(name, "", full=admitted(self._nonce, name, secret))

@@ -23,6 +23,7 @@ def main() -> None:
     for servicer in catalyst.servicers:
         app.add_servicer(servicer)
     app.on_start(catalyst.open)
+    app.guard()
     app.runner(catalyst.watch)
     app.health_check(catalyst.can_serve)
     app.figures(catalyst.figures)

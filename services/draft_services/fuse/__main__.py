@@ -25,6 +25,7 @@ def main() -> None:
     fuse = Fuse(app.settings.fuse, blueprint=app.blueprint, url=lambda: app.address.url)
     app.add_servicer(fuse.servicer)
     app.add_handler(fuse.xds)
+    app.guard()
     app.runner(fuse.run)
     app.health_check(fuse.can_serve)
     app.figures(fuse.figures)

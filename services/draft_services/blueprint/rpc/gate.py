@@ -46,6 +46,10 @@ class Gate:
                     audit.warning("denied: %s", error, extra={"from": context.peer()})
                 raise
 
+    async def identify(self, proof: str) -> Caller:
+        """Who proves something, for somebody else who is called."""
+        return await self._access.identify(proof)
+
     def note(self, caller: Caller, context: Context, what: str, key: Key, revision: int) -> None:
         """Say in the log who wrote what, when and from where."""
         if self._noted:

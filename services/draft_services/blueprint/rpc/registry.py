@@ -128,6 +128,11 @@ class RegistryRpc(ServiceDiscoveryServiceServicer):
                     kind = kinds.KIND_PUT if alive else kinds.KIND_DELETE
                     yield pb.WatchResponse(kind=kind, process=self._process(process))
 
+    async def Identify(self, request: pb.IdentifyRequest, context: Context) -> pb.IdentifyResponse:
+        async with self._gate.entered(context):
+            caller = await self._gate.identify(request.proof)
+            return pb.IdentifyResponse(name=caller.name, pid=caller.pid)
+
     def _cluster(self, url: str | None) -> pb.ClusterDetails:
         return pb.ClusterDetails(
             nodes=[

@@ -72,6 +72,11 @@ class ServiceDiscoveryServiceStub:
                 request_serializer=draft__api_dot_core_dot_registry_dot_service__discovery_dot_v1_dot_service__pb2.WatchRequest.SerializeToString,
                 response_deserializer=draft__api_dot_core_dot_registry_dot_service__discovery_dot_v1_dot_service__pb2.WatchResponse.FromString,
                 _registered_method=True)
+        self.Identify = channel.unary_unary(
+                '/core.registry.service_discovery.v1.ServiceDiscoveryService/Identify',
+                request_serializer=draft__api_dot_core_dot_registry_dot_service__discovery_dot_v1_dot_service__pb2.IdentifyRequest.SerializeToString,
+                response_deserializer=draft__api_dot_core_dot_registry_dot_service__discovery_dot_v1_dot_service__pb2.IdentifyResponse.FromString,
+                _registered_method=True)
 
 
 class ServiceDiscoveryServiceServicer:
@@ -134,6 +139,14 @@ class ServiceDiscoveryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Identify(self, request, context):
+        """Tells who calls, by what proves it: core services ask it of their own callers.
+        UNAUTHENTICATED, PERMISSION_DENIED: nobody that we know.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ServiceDiscoveryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -166,6 +179,11 @@ def add_ServiceDiscoveryServiceServicer_to_server(servicer, server):
                     servicer.Watch,
                     request_deserializer=draft__api_dot_core_dot_registry_dot_service__discovery_dot_v1_dot_service__pb2.WatchRequest.FromString,
                     response_serializer=draft__api_dot_core_dot_registry_dot_service__discovery_dot_v1_dot_service__pb2.WatchResponse.SerializeToString,
+            ),
+            'Identify': grpc.unary_unary_rpc_method_handler(
+                    servicer.Identify,
+                    request_deserializer=draft__api_dot_core_dot_registry_dot_service__discovery_dot_v1_dot_service__pb2.IdentifyRequest.FromString,
+                    response_serializer=draft__api_dot_core_dot_registry_dot_service__discovery_dot_v1_dot_service__pb2.IdentifyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -338,6 +356,33 @@ class ServiceDiscoveryService:
             '/core.registry.service_discovery.v1.ServiceDiscoveryService/Watch',
             draft__api_dot_core_dot_registry_dot_service__discovery_dot_v1_dot_service__pb2.WatchRequest.SerializeToString,
             draft__api_dot_core_dot_registry_dot_service__discovery_dot_v1_dot_service__pb2.WatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Identify(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/core.registry.service_discovery.v1.ServiceDiscoveryService/Identify',
+            draft__api_dot_core_dot_registry_dot_service__discovery_dot_v1_dot_service__pb2.IdentifyRequest.SerializeToString,
+            draft__api_dot_core_dot_registry_dot_service__discovery_dot_v1_dot_service__pb2.IdentifyResponse.FromString,
             options,
             channel_credentials,
             insecure,

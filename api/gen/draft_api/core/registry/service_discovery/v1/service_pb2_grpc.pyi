@@ -63,6 +63,10 @@ class ServiceDiscoveryServiceStub:
     """Reads the processes that match."""
     Watch: _grpc.UnaryStreamMultiCallable[_service_pb2.WatchRequest, _service_pb2.WatchResponse]
     """Streams the processes that match, then KIND_SYNCED, then every change."""
+    Identify: _grpc.UnaryUnaryMultiCallable[_service_pb2.IdentifyRequest, _service_pb2.IdentifyResponse]
+    """Tells who calls, by what proves it: core services ask it of their own callers.
+    UNAUTHENTICATED, PERMISSION_DENIED: nobody that we know.
+    """
 
 @_typing.type_check_only
 class ServiceDiscoveryServiceAsyncStub(ServiceDiscoveryServiceStub):
@@ -99,6 +103,10 @@ class ServiceDiscoveryServiceAsyncStub(ServiceDiscoveryServiceStub):
     """Reads the processes that match."""
     Watch: _aio.UnaryStreamMultiCallable[_service_pb2.WatchRequest, _service_pb2.WatchResponse]  # type: ignore[assignment]
     """Streams the processes that match, then KIND_SYNCED, then every change."""
+    Identify: _aio.UnaryUnaryMultiCallable[_service_pb2.IdentifyRequest, _service_pb2.IdentifyResponse]  # type: ignore[assignment]
+    """Tells who calls, by what proves it: core services ask it of their own callers.
+    UNAUTHENTICATED, PERMISSION_DENIED: nobody that we know.
+    """
 
 class ServiceDiscoveryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Who runs where, kept by Blueprint.
@@ -168,5 +176,15 @@ class ServiceDiscoveryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_service_pb2.WatchResponse], _abc.AsyncIterator[_service_pb2.WatchResponse]]:
         """Streams the processes that match, then KIND_SYNCED, then every change."""
+
+    @_abc_1.abstractmethod
+    def Identify(
+        self,
+        request: _service_pb2.IdentifyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.IdentifyResponse, _abc.Awaitable[_service_pb2.IdentifyResponse]]:
+        """Tells who calls, by what proves it: core services ask it of their own callers.
+        UNAUTHENTICATED, PERMISSION_DENIED: nobody that we know.
+        """
 
 def add_ServiceDiscoveryServiceServicer_to_server(servicer: ServiceDiscoveryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
