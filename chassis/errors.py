@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import grpc
 
+# A status travels in a header, each byte that is not ASCII as three; peers refuse more than 8 KB,
+# and what the client would be told then is that its stream was removed.
+_BEGINNING, _END = 1600, 400
+
 
 class ChassisError(Exception):
     """Root of all; its text says what is wrong, where, and what to do."""
@@ -84,3 +88,12 @@ class LockLostError(LockError):
     def __init__(self, message: str, *, held: object) -> None:
         super().__init__(message)
         self.held = held
+
+
+def said(error: BaseException) -> str:
+    """The text of an error as a status can carry it: of a long one, such as one that repeats what
+    was asked, the beginning and the end."""
+    text = str(error).encode()
+    if len(text) <= _BEGINNING + _END:
+        return text.decode()
+    return f"{text[:_BEGINNING].decode(errors='ignore')} ... {text[-_END:].decode(errors='ignore')}"

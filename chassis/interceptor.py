@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
 
-from chassis.errors import RpcError
+from chassis.errors import RpcError, said
 from chassis.noting import Method
 
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ def _failure(
     failure: _Failure | None = None
     match error:
         case RpcError():
-            failure = error.code, str(error)
+            failure = error.code, said(error)
         case grpc.aio.AbortError():
             method.end(began, context, request=request)
             return None

@@ -151,6 +151,27 @@ async def test_a_beat_that_changes_nothing_is_not_written(node: Node) -> None:
     await call.done_writing()
 
 
+async def test_labels_add_up_to_no_more_than_the_limit(node: Node) -> None:
+    """Those of a beat before stay, so each beat could bring some more."""
+    call = node.registry.Synchronize()
+    joined = await join(node)
+    some = [[models.Metadata(key=f"{part}-{n}") for n in range(40)] for part in "ab"]
+    await beat(call, joined, metadata=some[0])
+    await call.write(details(joined, metadata=some[1]))
+    code, words = await code_of(call.read())
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert "80 labels" in words
+
+
+async def test_a_place_that_is_no_number_is_refused(node: Node) -> None:
+    """It is not even like itself, so each beat that tells it would be written."""
+    call = node.registry.Synchronize()
+    await call.write(details(await join(node), location=models.GeoPoint(lat=float("nan"))))
+    code, words = await code_of(call.read())
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert words.startswith("location: ")
+
+
 async def test_a_broken_stream_is_not_a_farewell(node: Node) -> None:
     """A client that vanished stays registered until silence tells."""
     identities = [await join(node) for _ in range(20)]

@@ -147,11 +147,15 @@ class KeyValue:
 
     async def list(self, kind: str, prefix: str, page_size: int, page_token: str) -> Page:
         """The entries of a type by the order of their keys. No page size: everything."""
-        after = ""
+        shown, after = 0, ""
         if page_token:
-            at_least, after = _parse_token(page_token)
-            await self._view.reach(at_least)
+            shown, after = _parse_token(page_token)
         await self._view.current()
+        if shown > self._view.revision:
+            raise InvalidArgument(
+                f"page_token: shows revision {shown}, which has not happened (a backup was "
+                "restored since); list anew"
+            )
         entries: list[Entry] = []
         size = 0
         for entry in self._view.select(kind, prefix, after=after):
@@ -298,7 +302,10 @@ def _make_token(revision: int, name: str) -> str:
 
 def _parse_token(token: str) -> tuple[int, str]:
     try:
-        revision, name = json.loads(base64.urlsafe_b64decode(token.encode()))
-        return int(revision), str(name)
-    except ValueError:
-        raise InvalidArgument("page_token: is not one that List gave out") from None
+        content = json.loads(base64.urlsafe_b64decode(token.encode()))
+    except (ValueError, RecursionError):
+        content = None
+    match content:
+        case [int(revision), str(name)]:
+            return revision, name
+    raise InvalidArgument("page_token: is not one that List gave out")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import replace
@@ -104,6 +105,8 @@ class Registry:
         """A sign of life, and what the process says about itself."""
         _check_labels(details.metadata)
         _check_text("advertise_address", details.address, MAX_LABEL)
+        if details.location and not all(map(math.isfinite, details.location)):
+            raise InvalidArgument(f"location: must be two numbers, not {details.location}")
         await self._change(pid, lambda process: _updated(process, details))
         self._leases.beat(pid)
 
@@ -355,6 +358,8 @@ def _told(sent: dict[Key, Process], key: Key, after: Process | None) -> list[tup
 def _updated(process: Process, details: Details) -> Process:
     """The process as it says it is; a state that it does not name stays, unless it was lost."""
     lost = not process.connected
+    metadata = {**process.metadata, **details.metadata}
+    _check_labels(metadata)  # those of before stay, so that many beats could bring any number
     return replace(
         process,
         running_state=details.running_state
@@ -364,7 +369,7 @@ def _updated(process: Process, details: Details) -> Process:
         observed_state=HealthState.UNKNOWN if lost else process.observed_state,
         process_kind=details.process_kind or process.process_kind,
         address=details.address or process.address,
-        metadata={**process.metadata, **details.metadata},
+        metadata=metadata,
         location=details.location or process.location,
     )
 

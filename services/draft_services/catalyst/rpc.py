@@ -17,6 +17,7 @@ from draft_api.core.message_broker.actors.v1 import (
     producer_pb2_grpc,
 )
 
+from chassis.errors import said
 from draft_services.catalyst.broker import All, AtSequence, AtTime, Broker, New, Start
 from draft_services.catalyst.committer import Outcome
 from draft_services.catalyst.errors import (
@@ -238,4 +239,4 @@ def _delivery(events: Sequence[StoredEvent], *, batched: bool) -> consumer_pb2.C
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: CatalystError) -> NoReturn:
-    await context.abort(_CODES[type(error)], str(error))
+    await context.abort(_CODES[type(error)], said(error))

@@ -38,7 +38,7 @@ class Statement:
 
 def parse(statement: ddl.Statement) -> Statement:
     """A statement, checked; raises `InvalidArgument` for an unknown field."""
-    if statement.operation != ddl.Operation.SELECT:
+    if statement.operation not in (ddl.Operation.SELECT, ddl.Operation.NONE):
         raise InvalidArgument("statement.operation: Query answers SELECT only")
     type_url = checked_type(statement.kind.type_url)
     match statement.WhichOneof("where"):
@@ -50,8 +50,11 @@ def parse(statement: ddl.Statement) -> Statement:
             for name in fields:
                 _check_field(message, name)
             return Statement(type_url, fields=fields, message=message)
-        case _:
+        case "is_all" if statement.is_all:
             return Statement(type_url)
+    raise InvalidArgument(
+        "statement.where: say is_all, the id of one, or the fields of those meant"
+    )
 
 
 def _known(type_url: str) -> type[Message]:

@@ -25,6 +25,7 @@ from draft_services.blueprint.rpc.status import answering
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
+_HEALTH = (models.PROCESS_HEALTHY, models.PROCESS_UNHEALTHY)
 _BROKEN = 0.25
 """Seconds within which a stream whose messages have ended is known to be broken."""
 
@@ -98,15 +99,10 @@ class RegistryRpc(ServiceDiscoveryServiceServicer):
         async with self._gate.entered(context):
             accepted = 0
             for report in request.reports:
-                if report.health_state == models.INVALID_PROCESS_HEALTH_STATE:
+                if report.health_state not in _HEALTH:
                     raise InvalidArgument("reports.health_state: must be healthy or unhealthy")
-                observed = (
-                    report.observed.ToNanoseconds()
-                    if report.HasField("observed")
-                    else time.time_ns()
-                )
                 accepted += await self._registry.report_health(
-                    report.pid, report.health_state, observed
+                    report.pid, report.health_state, _observed(report)
                 )
             return pb.ReportHealthResponse(accepted=accepted)
 
@@ -166,6 +162,16 @@ class RegistryRpc(ServiceDiscoveryServiceServicer):
             running_state=models.ProcessRunningState.ValueType(process.running_state),
             health_state=models.ProcessHealthState.ValueType(process.health),
         )
+
+
+def _observed(report: pb.HealthReport) -> int:
+    """When, in nanoseconds since 1970."""
+    if not report.HasField("observed"):
+        return time.time_ns()
+    try:
+        return report.observed.ToNanoseconds()
+    except ValueError as error:
+        raise InvalidArgument(f"reports.observed: {error}") from None
 
 
 def _details(details: pb.ClientDetails) -> Details:

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 
+from chassis.errors import said
 from draft_services.blueprint import errors
 from draft_services.engine import errors as engine
 
@@ -46,4 +47,4 @@ async def answering(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterato
     try:
         yield
     except TRANSLATED as error:
-        await context.abort(status(error), str(error))
+        await context.abort(status(error), said(error))

@@ -155,6 +155,7 @@ class KeyValueServiceServicer:
     def Query(self, request, context):
         """Selects entries of one type by the fields of their values.
         INVALID_ARGUMENT: a field that the type does not have, or an operation other than SELECT.
+        UNIMPLEMENTED: by the fields of a type that Blueprint does not know; by key, and all, it can.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -74,6 +74,7 @@ class KeyValueServiceStub:
     Query: _grpc.UnaryUnaryMultiCallable[_service_pb2.QueryRequest, _service_pb2.QueryResponse]
     """Selects entries of one type by the fields of their values.
     INVALID_ARGUMENT: a field that the type does not have, or an operation other than SELECT.
+    UNIMPLEMENTED: by the fields of a type that Blueprint does not know; by key, and all, it can.
     """
     History: _grpc.UnaryUnaryMultiCallable[_service_pb2.HistoryRequest, _service_pb2.HistoryResponse]
     """Tells what one entry has been: the newest changes that are kept, the last 64 at most. A removal
@@ -126,6 +127,7 @@ class KeyValueServiceAsyncStub(KeyValueServiceStub):
     Query: _aio.UnaryUnaryMultiCallable[_service_pb2.QueryRequest, _service_pb2.QueryResponse]  # type: ignore[assignment]
     """Selects entries of one type by the fields of their values.
     INVALID_ARGUMENT: a field that the type does not have, or an operation other than SELECT.
+    UNIMPLEMENTED: by the fields of a type that Blueprint does not know; by key, and all, it can.
     """
     History: _aio.UnaryUnaryMultiCallable[_service_pb2.HistoryRequest, _service_pb2.HistoryResponse]  # type: ignore[assignment]
     """Tells what one entry has been: the newest changes that are kept, the last 64 at most. A removal
@@ -217,6 +219,7 @@ class KeyValueServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_service_pb2.QueryResponse, _abc.Awaitable[_service_pb2.QueryResponse]]:
         """Selects entries of one type by the fields of their values.
         INVALID_ARGUMENT: a field that the type does not have, or an operation other than SELECT.
+        UNIMPLEMENTED: by the fields of a type that Blueprint does not know; by key, and all, it can.
         """
 
     @_abc_1.abstractmethod
