@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -132,15 +133,26 @@ class Mover:
         return state
 
     def _save(self) -> None:
-        """Take the backup, and end all that writes."""
-        from dctl.backups import blueprint, is_still, take
-
+        """Take the backup, and end all that writes. Until it is whole nothing has changed: what
+        was ended is started again when it cannot be had."""
         self._file.unlink(missing_ok=True)  # of a move that was overtaken
         taken = self._file.with_name(_TAKEN)
         private_folder(taken.parent)
         *others, last = sorted(self._writers(*_UP), key=lambda o: _WRITERS.index(o.service))
-        for seen in others:
-            self._hosts[seen.host].stop(seen.name)
+        try:
+            for seen in others:
+                self._hosts[seen.host].stop(seen.name)
+            self._take(taken, last)
+        except BaseException:
+            for seen in (*others, last) if not self._file.exists() else ():
+                with suppress(DctlError):
+                    self._hosts[seen.host].start(seen.name)
+            raise
+
+    def _take(self, taken: Path, last: Observed) -> None:
+        """Take the backup through the `last` one that writes, and end that, too."""
+        from dctl.backups import blueprint, is_still, take
+
         self._say("a backup of the engine's data is taken; writes wait from here on")
         for _ in range(_TRIES):
             with blueprint(self._address()) as core:

@@ -10,9 +10,14 @@ from typing import Any
 
 import grpc
 import pytest
+from draft_api.core.consensus.raft.v1 import service_pb2 as raft
+from draft_api.core.consensus.raft.v1.service_pb2_grpc import RaftServiceStub
 from draft_api.core.registry.key_value.v1 import service_pb2 as kv
 from draft_api.core.registry.key_value.v1.service_pb2_grpc import KeyValueServiceStub
 from draft_api.core.registry.service_discovery.v1 import service_pb2 as registry
+from draft_api.core.registry.service_discovery.v1.service_pb2_grpc import (
+    ServiceDiscoveryServiceStub,
+)
 from draft_services.blueprint.access import Permissions
 from draft_services.blueprint.settings import Settings
 
@@ -49,6 +54,8 @@ class As:
     def __init__(self, node: Node, proof: str = "") -> None:
         self._channel = connect(node.address, (lambda: proof) if proof else None)
         self.keys: Any = KeyValueServiceStub(self._channel)
+        self.raft: Any = RaftServiceStub(self._channel)
+        self.registry: Any = ServiceDiscoveryServiceStub(self._channel)
 
     async def __aenter__(self) -> As:
         return self
@@ -120,6 +127,8 @@ async def test_a_service_may_do_what_it_is_permitted_and_nothing_else(
         assert await orders.get("secret/key") is DENIED
         assert await orders.list("") is DENIED
         assert await orders.watch("") is DENIED
+        assert await orders.get("leader") is OK
+        assert await orders.list("leader") is DENIED
 
 
 async def test_in_a_batch_each_operation_is_judged_by_itself(nats: Nats, tmp_path: Path) -> None:
@@ -182,15 +191,37 @@ async def test_writes_and_what_was_denied_are_noted_without_values(
         await orders.delete("orders/1")
         await orders.set("shop/name")
         await orders.get("orders/1")
+        denied = kv.BatchOperation(set=kv.SetRequest(key="shop/name", value=value("x")))
+        await orders.keys.Batch(kv.BatchRequest(operations=[denied]))
+        async with As(node, "Nonce orders guess") as stranger:
+            await stranger.get("orders/1")
     noted = [record for record in caplog.records if record.name == "draft.audit"]
     told: list[Any] = [(r.getMessage(), getattr(r, "key", "")) for r in noted]
     assert told[:2] == [("set", "orders/1"), ("delete", "orders/1")]
     assert "orders may not write 'shop/name'" in told[2][0]
-    assert len(told) == 3
+    assert "orders may not write 'shop/name'" in told[3][0]
+    assert "nonce" in told[4][0]
+    assert len(told) == 5
     first: Any = noted[0]
     assert first.who == "orders"
     assert "127.0.0.1" in getattr(first, "from")
     assert first.revision > 0
+
+
+async def test_a_batch_counts_for_each_of_its_operations(nats: Nats, tmp_path: Path) -> None:
+    async with guarded(nats, tmp_path, calls="token", rate=10) as node, As(node, ORDERS) as orders:
+        one = kv.BatchOperation(get=kv.GetRequest(key="orders/1", value=value()))
+        batch = kv.BatchRequest(operations=[one] * 15)
+        assert await code_of(orders.keys.Batch(batch)) is OK
+        assert await code_of(orders.keys.Batch(batch)) is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_what_concerns_all_takes_the_clusters_own_nonce(nats: Nats, tmp_path: Path) -> None:
+    async with guarded(nats, tmp_path, calls="token") as node, As(node, ORDERS) as orders:
+        assert await code_of(orders.raft.Remove(raft.RemoveRequest(node_id="n"))) is DENIED
+        assert await code_of(orders.registry.ReportHealth(registry.ReportHealthRequest())) is DENIED
+    async with guarded(nats, tmp_path, calls="token") as node, As(node, DCTL) as dctl:
+        assert await code_of(dctl.registry.ReportHealth(registry.ReportHealthRequest())) is OK
 
 
 async def test_where_nobody_is_asked_anybody_may_call(nats: Nats, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from draft_services.engine.store import Key
 _BURST = 2.0  # seconds of the rate that may be called at once, after a rest
 _MOST = 10_000  # callers that are remembered
 # What every service tells of itself, and where all of them look first.
-_OWN = "type.googleapis.com/google.protobuf.FileDescriptorSet"
+_DESCRIPTORS = "type.googleapis.com/google.protobuf.FileDescriptorSet"
 _PUBLIC = ("leader", "fuse_address")
 
 
@@ -48,14 +48,25 @@ class Caller(NamedTuple):
     name: str
     pid: str = ""
     permissions: Permissions = Permissions()
+    full: bool = False
+    """It knows the cluster's own nonce: a core service, or dctl."""
+
+    def check_full(self, what: str) -> None:
+        """Return if it may do what changes the cluster itself; raises `Denied`."""
+        if not self.full:
+            raise Denied(f"{self.name} may not {what}: that takes the cluster's own nonce")
 
     def check(self, verb: Verb, key: Key) -> None:
-        """Return if it may do that to a key, or to all that begin like it; raises `Denied`."""
+        """Return if it may do that to a key; raises `Denied`."""
+        public = verb is Verb.READ and key.name in _PUBLIC
+        if not (public or key.kind == _DESCRIPTORS):
+            self.check_prefix(verb, key)
+
+    def check_prefix(self, verb: Verb, key: Key) -> None:
+        """Return if it may do that to all keys that begin like that one; raises `Denied`."""
         permissions = self.permissions
         allowed = permissions.read if verb is Verb.READ else permissions.write
-        if allowed is None or key.kind == _OWN or key.name.startswith(allowed):
-            return
-        if verb is Verb.READ and key.name in _PUBLIC:
+        if allowed is None or key.name.startswith(allowed):
             return
         raise Denied(
             f"{self.name} may not {verb} {key.name!r}; it may what begins with: "
@@ -63,7 +74,7 @@ class Caller(NamedTuple):
         )
 
 
-ANYBODY = Caller("anybody")
+ANYBODY = Caller("anybody", full=True)
 
 
 class Access:
@@ -91,10 +102,18 @@ class Access:
     async def admit(self, proven: str, peer: str) -> Caller:
         """Who calls, by its proof. Raises `Unauthenticated`, `Denied`, and `Exhausted` for one
         that calls too often."""
-        caller = await self.identify(proven)
-        if self._rate:
-            self._spend(caller.pid or f"{caller.name} at {peer}")
+        try:
+            caller = await self.identify(proven)
+        except (Denied, Unauthenticated):
+            self.spend(ANYBODY, peer)  # guesses are counted, too
+            raise
+        self.spend(caller, peer)
         return caller
+
+    def spend(self, caller: Caller, peer: str, calls: int = 1) -> None:
+        """Take some of the calls that a caller has left; raises `Exhausted`."""
+        if self._rate and calls > 0:
+            self._spend(caller.pid or f"{caller.name} at {peer}", calls)
 
     async def identify(self, proven: str) -> Caller:
         """Who proves that; anybody, where nobody is asked. Raises as `admit` does."""
@@ -117,18 +136,17 @@ class Access:
 
     def _of(self, name: str, pid: str, *, full: bool) -> Caller:
         permissions = Permissions() if full else self._permissions.get(name, Permissions())
-        return Caller(name, pid, permissions)
+        return Caller(name, pid, permissions, full)
 
-    def _spend(self, who: str) -> None:
-        """Take one of the calls that `who` has left."""
+    def _spend(self, who: str, calls: int) -> None:
         now = time.monotonic()
         most = self._rate * _BURST
         left, since = self._spent.pop(who, (most, now))
         left = min(most, left + (now - since) * self._rate)
-        self._spent[who] = (max(left - 1, 0.0), now)
+        self._spent[who] = (left - min(calls, left), now)
         if len(self._spent) > _MOST:
             self._spent.popitem(last=False)
-        if left < 1:
+        if left < min(calls, most):
             raise Exhausted(
                 f"{who} calls more often than {self._rate:g} times a second "
                 "(security.rate of the spec); wait a moment"

@@ -24,6 +24,7 @@ from draft_services.engine.snapshots import on_disk
 
 logger = logging.getLogger(__name__)
 
+_DETAILS = {"deleted_details": True}  # only who asks for them is told what was lost
 _AT_ONCE = 20_000  # messages of a stream that are read before we serve
 _AGAIN = 60.0  # seconds until what failed is tried again
 _OFTEN = 2.0  # seconds between looks at what is damaged
@@ -70,9 +71,7 @@ class Scrub:
         `Replaced` when something was damaged and is no longer: what was read of it is old."""
         found = {}
         for stored in await on_disk(self._connection):
-            # Only who asks for all details is told what was lost.
-            asked = {"deleted_details": True}
-            info = await self._connection.api(f"STREAM.INFO.{stored.name}", asked)
+            info = await self._connection.api(f"STREAM.INFO.{stored.name}", _DETAILS)
             words = streams.damage(info)
             if not words and alone(info) and stored.name not in self._live:
                 words = await self._of_the_only_copy(info)
@@ -91,8 +90,9 @@ class Scrub:
         `leads`, read everything now and then. For ever."""
         due = time.monotonic() + self._every
         while True:
+            left = max(due - time.monotonic(), 0.0) if self._every else None
             try:
-                async with asyncio.timeout(_OFTEN if self._damage else self._every or None):
+                async with asyncio.timeout(_OFTEN if self._damage else left):
                     await self._changed.wait()
             except TimeoutError:
                 pass
@@ -122,7 +122,10 @@ class Scrub:
                     f"{stream}: {words}: it is still there, and whoever reads the stream stumbles "
                     "over it. Restore a backup"
                 )
+            info = await self._connection.api(f"STREAM.INFO.{stream}", _DETAILS)
             await self._write(stream, streams.DAMAGE, "")
+            # The engine goes on telling of it until its next start.
+            await self._write(stream, streams.ACCEPTED, _cut_off(info["state"]))
         self._changed.set()
         return damaged
 
@@ -132,8 +135,9 @@ class Scrub:
 
     async def _of_the_only_copy(self, info: Mapping[str, Any]) -> str:
         state, name = info["state"], info["config"]["name"]
-        if lost := state.get("lost"):
-            return f"{lost['bytes']} bytes of its file could not be read and were cut off"
+        lost = _cut_off(state)
+        if lost and lost != (info["config"].get("metadata") or {}).get(streams.ACCEPTED):
+            return lost
         if self._every and state["messages"] <= _AT_ONCE:
             damaged = await survey.damaged(self._connection, self._nodes, name)
             return ", ".join(map(_words, damaged.values()))
@@ -181,6 +185,12 @@ class Scrub:
         if not words:
             metadata.pop(key, None)
         await self._connection.api(f"STREAM.UPDATE.{stream}", {**config, "metadata": metadata})
+
+
+def _cut_off(state: Mapping[str, Any]) -> str:
+    """What the engine had to cut off a file at its start; "" for nothing."""
+    lost = state.get("lost")
+    return f"{lost['bytes']} bytes of its file could not be read and were cut off" if lost else ""
 
 
 def _words(lost: Sequence[int]) -> str:

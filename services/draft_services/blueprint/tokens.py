@@ -19,7 +19,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from draft_services.blueprint.errors import Denied
-from draft_services.engine.errors import Conflict, Unavailable
+from draft_services.engine.errors import EngineError, Replaced, Unavailable
 from draft_services.engine.store import Key, Store
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,9 @@ class Tokens:
         while True:
             try:
                 await self._rotate()
-            except (Conflict, Unavailable) as error:
+            except Replaced:
+                raise
+            except EngineError as error:  # a full engine, too
                 logger.info("the signing keys are looked at again later: %s", error)
             await asyncio.sleep(min(self._lifetime / 4, _LOOK))
 
@@ -83,8 +85,8 @@ class Tokens:
         made = sorted((_made(kid), kid) for kid in self._public)
         now = time.time()
         for (_, kid), (followed, _) in itertools.pairwise(made):
-            # Nothing was signed with it since the next one was there.
-            if followed and now - followed > self._lifetime + _SKEW:
+            # Others sign with it until they look the next time.
+            if followed and now - followed > self._lifetime + _LOOK + _SKEW:
                 await self._store.delete(Key(_KIND, kid))
         if made and now - made[-1][0] > self._lifetime:
             await self._make_key()

@@ -90,6 +90,7 @@ class Connection:
 
         After a failure it may be opened again. Later losses are healed by reconnecting for ever.
         """
+        self._refused = False
         self._client = Client()  # one that failed to connect is of no further use
         try:
             with translated(f"connect to the engine at {self.url}"):

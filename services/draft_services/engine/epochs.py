@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 
 from draft_services.engine.connection import Connection
-from draft_services.engine.errors import NotFound
+from draft_services.engine.errors import NAME_IN_USE, EngineError, NotFound
 
 _SIGN = "arrived-"
 
@@ -40,4 +40,9 @@ async def have_arrived(connection: Connection) -> None:
             "storage": "file",
             "num_replicas": connection.copies,
         }
-        await connection.api(f"STREAM.CREATE.{name}", config)
+        try:
+            await connection.api(f"STREAM.CREATE.{name}", config)
+        except EngineError as error:
+            if error.code != NAME_IN_USE:  # it is there, of another number of nodes
+                raise
+            await connection.api(f"STREAM.UPDATE.{name}", config)

@@ -250,6 +250,7 @@ class Feed:
         except NotFound:
             return True
         except Unavailable:
+            self._reopen = True  # nothing else would bring us to ask again
             return False
         return int(found["message"]["seq"]) > self._target
 
@@ -258,7 +259,11 @@ class Feed:
         if not await self._nodes.has(self._node, self._told):
             self._reopen = True  # on a node that does better
             return False
-        consumer = await self._connection.api(f"CONSUMER.INFO.{self._stream}.{self._consumer}")
+        try:
+            consumer = await self._connection.api(f"CONSUMER.INFO.{self._stream}.{self._consumer}")
+        except NotFound:
+            self._reopen = True  # it went with its node
+            return False
         sent = int(consumer["delivered"]["consumer_seq"])
         return not consumer["num_pending"] and sent == self._delivered
 

@@ -18,8 +18,10 @@ from draft_services.engine.errors import NAME_IN_USE, EngineError, Misused, NotF
 HISTORY = 64  # changes kept of one key
 _SECOND = 1_000_000_000
 _GENERATION = "draft.generation"
-DAMAGE, REPAIRED = "draft.damage", "draft.repaired"
-"""Keys of a stream's metadata: what of it is lost, and which copy was made anew from others."""
+DAMAGE, ACCEPTED = "draft.damage", "draft.accepted"
+REPAIRED = "draft.repaired"
+"""Keys of a stream's metadata: what of it is lost, and was given up; and which copy was made anew
+from others."""
 # Not enough storage for `max_bytes`. Said of a stream that is there as well: what it reserves
 # already is then counted a second time.
 _NO_ROOM = 10047
@@ -162,6 +164,6 @@ def members(info: Mapping[str, Any]) -> list[str]:
 def new_generation(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration of a stream that is not any other of its name."""
     metadata = {**(config.get("metadata") or {}), _GENERATION: uuid4().hex}
-    for told in (DAMAGE, REPAIRED):  # of the one before
+    for told in (DAMAGE, ACCEPTED, REPAIRED):  # of the one before
         metadata.pop(told, None)
     return {**config, "metadata": metadata}

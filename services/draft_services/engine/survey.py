@@ -25,6 +25,7 @@ from draft_services.engine.nodes import Nodes, Told, alone
 
 _PULL = 2000  # messages that are asked for at once
 _PULL_BYTES = 8 * 1024 * 1024
+_USED_UP = "MaxBytes"  # of what was asked for at once
 _SILENCE = 5.0
 _PLACES = 60  # attempts to have a consumer on one of a few nodes; the engine picks by chance
 _ATTEMPTS = 3
@@ -81,18 +82,26 @@ async def rebuild(connection: Connection, nodes: Nodes, stream: str, keep: str) 
         preferred = {"placement": {"preferred": keep}}
         await connection.api(f"STREAM.LEADER.STEPDOWN.{stream}", preferred)
         await _settled(nodes, stream, lambda now: now["cluster"].get("leader") == keep)
-    # The copy that is kept of several is the leader's.
-    await _set_copies(connection, nodes, stream, 1)
-    await _set_copies(connection, nodes, stream, copies)
+    try:
+        await _set_copies(connection, nodes, stream, 1, kept=keep)
+    finally:
+        await _set_copies(connection, nodes, stream, copies)
 
 
-async def _set_copies(connection: Connection, nodes: Nodes, stream: str, copies: int) -> None:
+async def _set_copies(
+    connection: Connection, nodes: Nodes, stream: str, copies: int, *, kept: str = ""
+) -> None:
+    """Of several copies, the leader's is kept: it has to be the one on `kept`."""
+
     def there(info: Mapping[str, Any]) -> bool:
         others = info.get("cluster", {}).get("replicas") or []
         return len(others) == copies - 1 and all(each.get("current") for each in others)
 
-    config = (await connection.api(f"STREAM.INFO.{stream}"))["config"]
-    await connection.api(f"STREAM.UPDATE.{stream}", {**config, "num_replicas": copies})
+    info = (await nodes.information(stream)).information
+    if kept and streams.members(info)[0] != kept:
+        raise Unavailable(f"stream {stream} is led by another node than {kept} by now")
+    asked = {**info["config"], "num_replicas": copies}
+    await connection.api(f"STREAM.UPDATE.{stream}", asked)
     await _settled(nodes, stream, there)
 
 
@@ -163,8 +172,10 @@ async def _read(
                 status = (raw.headers or {}).get("Status")
                 if status == "404":
                     return seen
-                if status is not None:  # the bytes asked for are used up
+                if status == "409" and _USED_UP in (raw.headers or {}).get("Description", ""):
                     break
+                if status is not None:
+                    raise Unavailable(f"survey {stream}: the engine ended the reading ({status})")
                 sequence = received(raw)[2].sequence
                 if sequence > until:
                     return seen

@@ -11,7 +11,7 @@ import grpc
 
 from chassis.proof import HEADER
 from draft_services.blueprint.access import Access, Caller
-from draft_services.blueprint.errors import Denied
+from draft_services.blueprint.errors import Denied, Unauthenticated
 from draft_services.blueprint.rpc.status import answering
 from draft_services.engine.store import Key
 
@@ -37,18 +37,26 @@ class Gate:
         async with answering(context):
             proof = next((v for k, v in context.invocation_metadata() or () if k == HEADER), "")
             text = proof if isinstance(proof, str) else proof.decode("utf-8", "replace")
-            caller = await self._access.admit(text, _host(context))
-            self._whole()
             try:
+                caller = await self._access.admit(text, _host(context))
+                self._whole()
                 yield caller
-            except Denied as error:
-                if self._noted:
-                    audit.warning("denied: %s", error, extra={"from": context.peer()})
+            except (Denied, Unauthenticated) as error:
+                self.note_denial(error, context)
                 raise
+
+    def spend(self, caller: Caller, context: Context, calls: int) -> None:
+        """Count a call for so many more; raises as `Access.admit` does."""
+        self._access.spend(caller, _host(context), calls)
 
     async def identify(self, proof: str) -> Caller:
         """Who proves something, for somebody else who is called."""
         return await self._access.identify(proof)
+
+    def note_denial(self, error: Exception, context: Context) -> None:
+        """Say in the log what was denied, and to whom."""
+        if self._noted and isinstance(error, Denied | Unauthenticated):
+            audit.warning("denied: %s", error, extra={"from": context.peer()})
 
     def note(self, caller: Caller, context: Context, what: str, key: Key, revision: int) -> None:
         """Say in the log who wrote what, when and from where."""

@@ -72,7 +72,7 @@ class KeyValueRpc(KeyValueServiceServicer):
     async def List(self, request: pb.ListRequest, context: Context) -> pb.ListResponse:
         async with self._gate.entered(context) as caller:
             kind = checked_type(request.value.type_url)
-            caller.check(Verb.READ, Key(kind, request.prefix))
+            caller.check_prefix(Verb.READ, Key(kind, request.prefix))
             page = await self._keys.list(
                 kind,
                 request.prefix,
@@ -91,7 +91,7 @@ class KeyValueRpc(KeyValueServiceServicer):
         self, request: pb.WatchRequest, context: Context
     ) -> AsyncIterator[pb.WatchResponse]:
         async with self._gate.entered(context) as caller:
-            caller.check(Verb.READ, Key(request.value.type_url, request.prefix))
+            caller.check_prefix(Verb.READ, Key(request.value.type_url, request.prefix))
             async for chunk in self._keys.watch(
                 request.value.type_url, request.prefix, request.from_revision, request.generation
             ):
@@ -101,6 +101,7 @@ class KeyValueRpc(KeyValueServiceServicer):
         async with self._gate.entered(context) as caller:
             if len(request.operations) > _MAX_BATCH:
                 raise InvalidArgument(f"operations: more than {_MAX_BATCH}")
+            self._gate.spend(caller, context, len(request.operations) - 1)
             results: list[pb.BatchResult] = []
             for part in independent(request.operations):
                 work = (self._operate(each, context, caller) for each in part)
@@ -110,7 +111,7 @@ class KeyValueRpc(KeyValueServiceServicer):
     async def Query(self, request: pb.QueryRequest, context: Context) -> pb.QueryResponse:
         async with self._gate.entered(context) as caller:
             statement = query.parse(request.statement)
-            caller.check(Verb.READ, Key(statement.type_url, ""))
+            caller.check_prefix(Verb.READ, Key(statement.type_url, ""))
             page = await self._keys.list(statement.type_url, "", 0, "")
             return _sendable(
                 pb.QueryResponse(
@@ -185,6 +186,7 @@ class KeyValueRpc(KeyValueServiceServicer):
                 case _:
                     raise InvalidArgument("operation: must be set, delete or get")
         except TRANSLATED as error:
+            self._gate.note_denial(error, context)
             code = status(error).value[0]
             return pb.BatchResult(error=pb.BatchError(code=code, message=str(error)))
 

@@ -12,7 +12,8 @@ import grpc
 from draft_api.core.consensus.raft.v1 import service_pb2 as pb
 from draft_api.core.consensus.raft.v1.service_pb2_grpc import RaftServiceServicer
 
-from draft_services.blueprint.errors import FailedPrecondition, InvalidArgument
+from draft_services.blueprint.errors import Denied, FailedPrecondition, InvalidArgument
+from draft_services.blueprint.rpc import ingress
 from draft_services.blueprint.rpc.gate import Gate
 from draft_services.engine.cluster import OFFLINE, Cluster
 from draft_services.engine.members import Members, peer
@@ -40,7 +41,10 @@ class RaftRpc(RaftServiceServicer):
             return pb.JoinResponse(node_id=request.node_id, raft_address=request.raft_address)
 
     async def Remove(self, request: pb.RemoveRequest, context: Context) -> pb.RemoveResponse:
-        async with self._gate.entered(context):
+        async with self._gate.entered(context) as caller:
+            caller.check_full("remove a node of the engine")
+            if ingress.through(context) is not None:
+                raise Denied("nodes are removed beside the cluster, not through the ingress")
             node = request.node_id
             members = await self._known(node)
             how = members.get(node) or members.get(peer(node))

@@ -96,7 +96,8 @@ class RegistryRpc(ServiceDiscoveryServiceServicer):
     async def ReportHealth(
         self, request: pb.ReportHealthRequest, context: Context
     ) -> pb.ReportHealthResponse:
-        async with self._gate.entered(context):
+        async with self._gate.entered(context) as caller:
+            caller.check_full("report the health of others")
             accepted = 0
             for report in request.reports:
                 if report.health_state not in _HEALTH:
@@ -165,11 +166,12 @@ class RegistryRpc(ServiceDiscoveryServiceServicer):
 
 
 def _observed(report: pb.HealthReport) -> int:
-    """When, in nanoseconds since 1970."""
+    """When, in nanoseconds since 1970: now at the latest, for what is yet to come would outdo all
+    that is true."""
     if not report.HasField("observed"):
         return time.time_ns()
     try:
-        return report.observed.ToNanoseconds()
+        return min(time.time_ns(), report.observed.ToNanoseconds())
     except ValueError as error:
         raise InvalidArgument(f"reports.observed: {error}") from None
 
