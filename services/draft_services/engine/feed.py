@@ -170,6 +170,8 @@ class Feed:
                 pending = await self._open_patiently()
                 if not pending and await self._has_all(self._revision):
                     return self._batch([], caught_up=True)
+                if self._reopen:  # once more, and not at once
+                    await asyncio.sleep(_FIRST_WAIT)
             elif batch := await self._drain():
                 return batch
             if not self._waiting and not self._reopen:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from draft_services.engine.errors import NotFound, Replaced, Unavailable
 from draft_services.engine.feed import Batch, Feed, Start
+from draft_services.engine.nodes import Told
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
@@ -27,6 +28,7 @@ class ToldConnection:
         self.published: list[str] = []
         self.kept: list[int] | None = None  # what the leader has; None: all that it counts
         self.failures = 0
+        self.consumer: Mapping[str, Any] | None = None  # what it says of itself; None: it is gone
         self._deliver: Any = None
         self._delete: Any = None
         self._reconnected: list[Callable[[], None]] = []
@@ -57,6 +59,10 @@ class ToldConnection:
             if not found:
                 raise NotFound("no message found")
             return {"message": {"seq": found[0]}}
+        if verb.startswith("CONSUMER.INFO"):
+            if self.consumer is None:
+                raise NotFound("consumer not found")
+            return {**self.consumer}
         assert verb.startswith("CONSUMER.CREATE")
         assert body is not None
         self.made.append(body["config"])
@@ -88,6 +94,35 @@ class ToldConnection:
     async def control(self, reply: str = "", **headers: str) -> None:
         told = {"Status": "100"} | {key.replace("_", "-"): text for key, text in headers.items()}
         await self._deliver(Msg(Client(), "inbox", reply, b"", told))
+
+
+class ToldNodes:
+    """Several nodes: what the leader says, and whether another one has come as far."""
+
+    def __init__(self, connection: ToldConnection) -> None:
+        self._connection = connection
+        self.behind = False
+        self.away = 0
+
+    async def information(self, stream: str) -> Told:
+        return Told(await self._connection.api(f"STREAM.INFO.{stream}"), applied=1)
+
+    async def has(self, node: str, told: Told) -> bool:
+        if self.away:
+            self.away -= 1
+            raise Unavailable("away")
+        return not self.behind
+
+
+@pytest.fixture
+def nodes(connection: ToldConnection) -> ToldNodes:
+    return ToldNodes(connection)
+
+
+@pytest.fixture
+def feed_of_several(connection: ToldConnection, nodes: ToldNodes) -> Feed:
+    start = Start.latest()
+    return Feed(connection, "s", start=start, nodes=nodes)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -279,3 +314,36 @@ async def test_what_is_gone_at_the_end_of_a_stream_is_not_waited_for(
     await connection.deliver(4, 1)
     batch = await waiting
     assert (batch.revision, batch.caught_up) == (9, True)
+
+
+NOTHING_LEFT = {"num_pending": 0, "delivered": {"consumer_seq": 0}}
+
+
+async def test_a_consumer_that_is_gone_says_nothing_of_the_end(
+    connection: ToldConnection, feed_of_several: Feed
+) -> None:
+    connection.last = 10
+    waiting = asyncio.create_task(take(feed_of_several))
+    await until(lambda: len(connection.made) >= 2)  # another one is made, from the beginning
+    assert connection.made[1]["deliver_policy"] == "last_per_subject"
+    assert not waiting.done()
+    connection.consumer = NOTHING_LEFT
+    batch = await waiting
+    assert (batch.revision, batch.caught_up) == (10, True)
+
+
+async def test_a_node_that_is_behind_is_left_for_another(
+    connection: ToldConnection, nodes: ToldNodes, feed_of_several: Feed
+) -> None:
+    connection.last, connection.consumer, nodes.behind = 10, NOTHING_LEFT, True
+    waiting = asyncio.create_task(take(feed_of_several))
+    await until(lambda: len(connection.made) >= 2)
+    nodes.behind = False
+    assert (await waiting).caught_up
+
+
+async def test_whether_all_is_there_is_asked_again_when_nobody_answered(
+    connection: ToldConnection, nodes: ToldNodes, feed_of_several: Feed
+) -> None:
+    connection.last, connection.consumer, nodes.away = 10, NOTHING_LEFT, 1
+    assert (await take(feed_of_several)).caught_up
