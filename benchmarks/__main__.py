@@ -1,8 +1,9 @@
 """Speed and memory: of a cluster on this machine, as processes and in containers, of machines over
 SSH beside other tools, of very many machines, very many keys and very many processes.
 
-    make bench                                      all of it
+    make bench                                      all of it, but for the faults
     make bench ARGS="--runs 3 --only ssh many"      fewer runs, some of it
+    make bench ARGS="--only faults --rounds 60"     random faults; a thousand take some three hours
 
 Each figure is the median of several runs and is printed beside its goal as a ratio (at most 1.0
 is what we want), and beside a yardstick of the same machine in the same minute: how long a bare
@@ -26,6 +27,8 @@ import psutil
 from _pytest.outcomes import Skipped
 
 from benchmarks.beats import of_beats
+from benchmarks.beside_etcd import beside_etcd
+from benchmarks.faults import ROUNDS, under_faults
 from benchmarks.figures import Figure, cpu_of, cpu_seconds, median, wall
 from benchmarks.keys import of_keys
 from benchmarks.many import of_many
@@ -41,12 +44,17 @@ _SERVICES = ("blueprint-1", "catalyst-1", "fuse-1")
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="runs of each (default 5)")
-    parser.add_argument("--only", nargs="+", choices=_PARTS, default=list(_PARTS))
+    parser.add_argument("--only", nargs="+", choices=[*_PARTS, "faults"], default=list(_PARTS))
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="faults (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="which faults (default: new ones)")
     given = parser.parse_args()
     bare = median(given.runs, lambda: cpu_of([sys.executable, "-c", "pass"]))
     figures = [Figure("bare python: CPU", bare, "s")]
     for part in given.only:
-        figures += _PARTS[part](given.runs)
+        if part == "faults":
+            figures += under_faults(given.rounds, given.seed)
+        else:
+            figures += _PARTS[part](given.runs)
     print(report(figures, given.runs, shlex.join(sys.argv[1:])))
 
 
@@ -119,6 +127,7 @@ _PARTS = {
     "many": of_many,
     "keys": of_keys,
     "beats": of_beats,
+    "etcd": beside_etcd,
 }
 
 
