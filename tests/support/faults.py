@@ -19,7 +19,7 @@ import grpc
 from draft_api.core.registry.key_value.v1.service_pb2_grpc import KeyValueServiceStub
 
 from tests.support.clients import EAGER, LOST, Client, Watcher, get
-from tests.support.linearizable import NOBODY_KNOWS, Operation, is_linearizable
+from tests.support.linearizable import NOBODY_KNOWS, Operation, contradiction, is_linearizable
 from tests.support.trio import Trio
 from tests.support.waiting import until
 
@@ -94,7 +94,9 @@ async def history_under_faults(
     say(f"{len(counted)} counts acknowledged, {unsure} unsure, {total} counted")
     assert len(counted) <= total <= len(counted) + unsure
     for key, operations in history.items():
-        assert is_linearizable(operations), f"{key}: what was seen has no order"
+        if not is_linearizable(operations):
+            why = contradiction(operations)
+            raise AssertionError(f"{key}: what was seen has no order (seed {seed}):\n{why}")
     for watcher in watchers:
         _check(watcher, counted)
     every = [operation for operations in history.values() for operation in operations]

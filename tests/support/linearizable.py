@@ -8,8 +8,9 @@ with Lowe's memory of the places where it was before.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 NOBODY_KNOWS = math.inf
@@ -50,6 +51,29 @@ def is_linearizable(operations: Sequence[Operation]) -> bool:
     known = [o for o in operations if o.ended < NOBODY_KNOWS or o.value in seen]
     # What was never answered need not have happened: most of it nobody saw.
     return _search(known) or (len(known) < len(operations) and _search(operations))
+
+
+def contradiction(operations: Sequence[Operation], most: int = 40) -> str:
+    """The last of the operations until the first answer with which there is no order, in words."""
+    ends = sorted(o.ended for o in operations if o.ended < NOBODY_KNOWS)
+    first = bisect_left(ends, True, key=lambda end: not is_linearizable(_until(operations, end)))
+    seen = _until(operations, ends[min(first, len(ends) - 1)])
+    began = seen[0].began if seen else 0.0
+    return "\n".join(
+        f"{o.began - began:9.4f} to {o.ended - began:9.4f}: {o.kind} {o.value!r}"
+        + (f", expected {o.expected!r}" if o.kind in ("swap", "refused") else "")
+        for o in seen[-most:]
+    )
+
+
+def _until(operations: Sequence[Operation], end: float) -> list[Operation]:
+    """What was known at that moment: some were not answered as yet."""
+    begun = sorted((o for o in operations if o.began <= end), key=lambda o: o.began)
+    return [
+        o if o.ended <= end else replace(o, ended=NOBODY_KNOWS)
+        for o in begun
+        if o.ended <= end or o.kind in ("write", "swap")
+    ]
 
 
 def _search(operations: Sequence[Operation]) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.linearizable import NOBODY_KNOWS, Operation, is_linearizable
+from tests.support.linearizable import NOBODY_KNOWS, Operation, contradiction, is_linearizable
 
 History = dict[str, list[Operation]]
 
@@ -114,3 +114,16 @@ async def test_a_broken_store_is_told_from_a_right_one(broken: str) -> None:
     print(f"seed {seed}")
     judged = [await used(seed + run, broken) for run in range(5)]
     assert all(judged) is not bool(broken)
+
+
+def test_a_contradiction_is_told_up_to_the_first_answer_that_cannot_be() -> None:
+    told = contradiction(
+        [
+            Operation("write", 0, 1, "a"),
+            Operation("write", 2, 3, "b"),
+            Operation("read", 4, 5, "a"),  # b was there before it was asked
+            Operation("read", 6, 7, "b"),
+            Operation("swap", 6, NOBODY_KNOWS, "c", "b"),
+        ]
+    )
+    assert told.splitlines()[-1].endswith("read 'a'")
