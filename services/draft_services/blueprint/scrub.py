@@ -9,6 +9,7 @@ start that it had to cut a file off, and every node tells it (`Cluster.figures`)
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -71,14 +72,9 @@ class Scrub:
         `Replaced` when something was damaged and is no longer: what was read of it is old."""
         found = {}
         for stored in await on_disk(self._connection):
-            info = await self._connection.api(f"STREAM.INFO.{stored.name}", _DETAILS)
-            words = streams.damage(info)
-            if not words and alone(info) and stored.name not in self._live:
-                words = await self._of_the_only_copy(info)
-                if words:
-                    await self._report(stored.name, words)
-            if words:
-                found[stored.name] = words
+            with contextlib.suppress(NotFound):  # it goes at this moment
+                if words := await self._damage_of(stored.name):
+                    found[stored.name] = words
         before, self._damage = self._damage, found
         if before.keys() - found:
             raise Replaced(
@@ -132,6 +128,16 @@ class Scrub:
     def close(self) -> None:
         """Look no more."""
         self._forget()
+
+    async def _damage_of(self, stream: str) -> str:
+        """What is known to be lost of it, by now; "" for nothing."""
+        info = await self._connection.api(f"STREAM.INFO.{stream}", _DETAILS)
+        words = streams.damage(info)
+        if not words and alone(info) and stream not in self._live:
+            words = await self._of_the_only_copy(info)
+            if words:
+                await self._report(stream, words)
+        return words
 
     async def _of_the_only_copy(self, info: Mapping[str, Any]) -> str:
         state, name = info["state"], info["config"]["name"]

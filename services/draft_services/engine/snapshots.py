@@ -52,7 +52,10 @@ class Stored:
 async def on_disk(connection: Connection) -> list[Stored]:
     """Every stream that outlives the engine, by name."""
     names = [n for n in await streams.names(connection) if not epochs.is_sign(n)]
-    found = [await connection.api(f"STREAM.INFO.{name}") for name in names]
+    found = []
+    for name in names:
+        with contextlib.suppress(NotFound):  # it comes or goes at this moment
+            found.append(await connection.api(f"STREAM.INFO.{name}"))
     return [Stored.of(info) for info in found if info["config"]["storage"] == "file"]
 
 
