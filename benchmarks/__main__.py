@@ -3,7 +3,7 @@ SSH beside other tools, of very many machines, very many keys and very many proc
 
     make bench                                      all of it, but for the faults
     make bench ARGS="--runs 3 --only ssh many"      fewer runs, some of it
-    make bench ARGS="--only faults --rounds 60"     random faults; a thousand take some three hours
+    make bench ARGS="--only faults --rounds 60"     random faults; a thousand take 1 to 3 h
 
 Each figure is the median of several runs and is printed beside its goal as a ratio (at most 1.0
 is what we want), and beside a yardstick of the same machine in the same minute: how long a bare
