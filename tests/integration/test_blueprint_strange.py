@@ -48,6 +48,7 @@ DOCUMENTED = {
     "ServiceDiscoveryService.Finalize": {DENIED, NOT_FOUND},
     "ServiceDiscoveryService.ReportHealth": set(),
     "ServiceDiscoveryService.Query": set(),
+    "ServiceDiscoveryService.Identify": set(),  # of a cluster that asks nobody who they are
     "ServiceDiscoveryService.Watch": set(),
 }
 SERVICES = [
