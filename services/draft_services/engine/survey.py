@@ -25,7 +25,7 @@ from draft_services.engine.nodes import Nodes, Told, alone
 
 _PULL = 2000  # messages that are asked for at once
 _PULL_BYTES = 8 * 1024 * 1024
-_USED_UP = "MaxBytes"  # of what was asked for at once
+_COMPLETED = "Batch Completed"  # behind all that was asked for at once
 _SILENCE = 5.0
 _PLACES = 60  # attempts to have a consumer on one of a few nodes; the engine picks by chance
 _ATTEMPTS = 3
@@ -166,16 +166,19 @@ async def _read(
                 doing=f"survey {stream}",
                 reply=inbox,
             )
+            asked_at = len(seen)
             for _ in range(_PULL):
                 async with asyncio.timeout(_SILENCE):
                     raw = await arrived.get()
                 status = (raw.headers or {}).get("Status")
                 if status == "404":
                     return seen
-                if status == "409" and _USED_UP in (raw.headers or {}).get("Description", ""):
-                    break
-                if status is not None:
+                if _COMPLETED in (raw.headers or {}).get("Description", ""):
+                    continue  # of the messages before
+                if status is not None and asked_at == len(seen):  # nobody is there who reads
                     raise Unavailable(f"survey {stream}: the engine ended the reading ({status})")
+                if status is not None:  # what was asked for at once is used up
+                    break
                 sequence = received(raw)[2].sequence
                 if sequence > until:
                     return seen
