@@ -97,7 +97,7 @@ class Many:
         class FakeHosts(Hosts):
             _fleet = fleet
 
-        hosts = FakeHosts(self._loaded, lambda _: None, NoSecrets())
+        hosts = FakeHosts(self._loaded, lambda _: None, NoSecrets(), lambda: "")
         sight = hosts.look()
 
         def free(host: str, address: str) -> int:
