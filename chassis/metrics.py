@@ -126,7 +126,9 @@ class Metrics:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # Nobody waits for who asks slowly or leaves half-way.
-        with contextlib.suppress(OSError, EOFError, ValueError, TimeoutError):
+        with contextlib.suppress(
+            OSError, EOFError, ValueError, TimeoutError, asyncio.LimitOverrunError
+        ):
             try:
                 async with asyncio.timeout(_PATIENCE):
                     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")

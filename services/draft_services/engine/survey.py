@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import json
 from array import array
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nats.aio.msg import Msg
@@ -105,7 +105,7 @@ async def _set_copies(
     await _settled(nodes, stream, there)
 
 
-async def _settled(nodes: Nodes, stream: str, there: Any) -> None:
+async def _settled(nodes: Nodes, stream: str, there: Callable[[Mapping[str, Any]], bool]) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_SETTLED):
             while True:
