@@ -11,11 +11,14 @@ import importlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dctl import __version__
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,10 @@ def _commands() -> Mapping[str, Lazy]:
         "Develop": {
             "api": ("api:group", "Protobufs to a typed package."),
             "config": ("config:command", "The cluster spec as dctl reads it."),
+            "explain": ("explain:command", "What a key of the cluster spec means."),
             "schema": ("schema:command", "JSON Schema of the cluster spec."),
+            "docs": ("docs:command", "The reference of the command line, as files."),
+            "completion": ("completion:command", "Completion for your shell."),
         },
     }
     return {
@@ -76,11 +82,16 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         lazy = COMMANDS.get(cmd_name)
-        if lazy is None:
-            return None
-        if ctx.resilient_parsing:  # completion asks for names only
-            return click.Command(cmd_name, help=lazy.help)
-        return lazy.load()
+        return lazy.load() if lazy else None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names come from the table: a command is imported when what is below it is completed."""
+        from click.shell_completion import CompletionItem
+
+        found = [CompletionItem(n, help=lazy.help) for n, lazy in COMMANDS.items()]
+        return [item for item in found if item.value.startswith(incomplete)] + (
+            click.Command.shell_complete(self, ctx, incomplete)
+        )
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

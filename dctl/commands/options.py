@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from dctl.commands import completing
+
 if TYPE_CHECKING:
     from dctl.engine.scope import Scope
     from dctl.spec.variant import Variant
@@ -112,9 +114,9 @@ def variant() -> Variant:
 def scope_options(function: F) -> F:
     """`--service` and `--host`: a part of the cluster alone. Kept with the invocation, as the
     variant is; a command reads `scope()`."""
-    for flag, name, help in (
-        ("--host", "hosts", "Only what is on this host"),
-        ("--service", "services", "Only this service"),
+    for flag, name, help, complete in (
+        ("--host", "hosts", "Only what is on this host", completing.hosts),
+        ("--service", "services", "Only this service", completing.services),
     ):
         function = click.option(
             flag,
@@ -123,6 +125,7 @@ def scope_options(function: F) -> F:
             expose_value=False,
             callback=_keep,
             metavar="NAME",
+            shell_complete=complete,
             help=f"{help}; a wildcard, may be repeated.",
         )(function)
     return function

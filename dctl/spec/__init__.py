@@ -14,7 +14,7 @@ translate.py   pydantic's errors in our words, at their places
 validate.py    rules between values
 problems.py    a problem and how it is printed
 units.py       durations and sizes;  scalars.py  scalars that remember their writing
-schema.py      JSON Schema for editors
+schema.py      JSON Schema for editors;  kinds.py  its kinds and keys by path, with examples/
 
 The face is loaded when it is used: units are cheap, the model is not.
 """

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from dctl.spec.model import API_VERSION, Cluster
+from dctl.spec.types import DURATION_PATTERN, LOOPBACK, SIZE_PATTERN
+from dctl.spec.units import duration_text, size_text
 from dctl.spec.validate import ONE_OF
 
 _PLAIN: dict[Any, Any] = {"string": str, "integer": int, "boolean": bool}
@@ -42,14 +44,13 @@ def _open_to_extensions(model: dict[str, Any]) -> None:
 
 
 def _value(schema: dict[str, Any]) -> dict[str, Any]:
-    """One property: variables are welcome, and only defaults in the spec's own notation stay
-    (a duration's would be a number of seconds)."""
+    """One property: variables are welcome, and a default is in the spec's own notation."""
     shape = dict(schema)
     shape.pop("title", None)
     described = {"description": shape.pop("description")} if "description" in shape else {}
-    default = shape.pop("default", None)
+    default = _default(shape.pop("default", None), shape)
     kind = shape.get("type")
-    if isinstance(default, _PLAIN.get(str(kind), ())) and default != "":
+    if default not in (None, ""):
         described["default"] = default
     if values := shape.get("patternProperties"):
         shape["patternProperties"] = {key: _value(value) for key, value in values.items()}
@@ -60,3 +61,17 @@ def _value(schema: dict[str, Any]) -> dict[str, Any]:
     elif "anyOf" in shape:
         shape["anyOf"] = [*shape["anyOf"], _VARIABLE]
     return described | shape
+
+
+def _default(value: Any, shape: dict[str, Any]) -> Any:
+    """A default as a spec would say it; None where that is more than one value."""
+    if value is not None and shape.get("pattern") == DURATION_PATTERN:
+        return duration_text(value)
+    if value is not None and shape.get("pattern") == SIZE_PATTERN:
+        return size_text(value)
+    match value:
+        case {"low": low, "high": high}:
+            return f"{duration_text(low)}..{duration_text(high)}"
+        case {"host": host, "port": port}:
+            return port if host == LOOPBACK else f"{host}:{port}"
+    return value if isinstance(value, _PLAIN.get(str(shape.get("type")), ())) else None

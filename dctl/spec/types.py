@@ -32,7 +32,9 @@ _PACKAGE = r"[a-z][a-z0-9_]{0,62}"
 _SECRET = r"secret://" + _NAME
 _HOST = r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]{2,45}\]"
 _IMAGE = r"[\w.-]+(?::\d+)?(?:/[\w.-]+)*(?::[\w][\w.-]*)?(?:@sha256:[0-9a-f]{64})?"
-_DURATION_SCHEMA = {"type": "string", "pattern": r"^(\d+(\.\d+)?(d|h|ms|m|s))+$"}
+DURATION_PATTERN = r"^(\d+(\.\d+)?(d|h|ms|m|s))+$"
+SIZE_PATTERN = r"^\d+(\.\d+)?(B|[KMGT]i?B?)$"
+_DURATION_SCHEMA = {"type": "string", "pattern": DURATION_PATTERN}
 _PORT_SCHEMA = {"type": "integer", "minimum": 0, "maximum": 65535}
 
 
@@ -360,9 +362,7 @@ Quorum = Annotated[int, BeforeValidator(_quorum), _schema(type="integer", enum=[
 Cpus = Annotated[float, BeforeValidator(_cpus), _schema(type="number", exclusiveMinimum=0)]
 Duration = Annotated[float, BeforeValidator(_duration), _schema(**_DURATION_SCHEMA)]
 Interval = Annotated[float, BeforeValidator(_interval), _schema(**_DURATION_SCHEMA)]
-Size = Annotated[
-    int, BeforeValidator(_size), _schema(type="string", pattern=r"^\d+(\.\d+)?(B|[KMGT]i?B?)$")
-]
+Size = Annotated[int, BeforeValidator(_size), _schema(type="string", pattern=SIZE_PATTERN)]
 Backoff = Annotated[Range, BeforeValidator(_range), _schema(type="string", pattern=r"^.+\.\..+$")]
 Listen = Annotated[
     Address, BeforeValidator(parse_address), _schema(anyOf=[_PORT_SCHEMA, {"type": "string"}])

@@ -42,3 +42,12 @@ def size_text(size: int) -> str:
     """The shortest of these that is exact: "256M" for 268435456 bytes."""
     unit = max((u for u in _SIZE if size % _SIZE[u] == 0), key=_SIZE.__getitem__) if size else "B"
     return f"{size // _SIZE[unit]}{unit}"
+
+
+def duration_text(seconds: float) -> str:
+    """As a spec says it: "1m30s" for 90, "500ms" for 0.5."""
+    left, parts = round(seconds * 1000), []
+    for unit, size in _DURATION.items():
+        count, left = divmod(left, round(size * 1000))
+        parts += [f"{count}{unit}"] if count else []
+    return "".join(parts) or "0s"

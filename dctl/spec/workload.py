@@ -88,7 +88,7 @@ class Update(Part):
     order: Literal["start-first", "stop-first"] = "start-first"
     parallel: Positive = 1
     monitor: Duration = Field(
-        0.0, description="how long all have to stay well after the last exchange; default: 0"
+        0.0, description="how long all have to stay well after the last exchange"
     )
     auto_rollback: Flag = Field(True, description="all go back when one does not get or stay well")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dctl.commands import completing
 from dctl.commands.infra.group import group, opened, part_of
 from dctl.commands.options import (
     output_option,
@@ -69,7 +70,7 @@ def wait(file: Path | None, timeout: float) -> None:
     show_default=True,
     help="Lines of the past.",
 )
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completing.services)
 def logs(file: Path | None, follow: bool, lines: int, name: str | None) -> None:
     """What a service (or one instance of it, or everything) printed."""
     from dctl.render.logs import print_logs

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dctl.commands import completing
 from dctl.commands.infra.group import confirm, group, opened
 from dctl.commands.options import scope, scope_options, spec_option, yes_option
 from dctl.errors import UsageError
@@ -19,7 +20,7 @@ def _add(verb: Verb, help: str) -> None:
     @group.command(name=verb, help=help)
     @spec_option
     @scope_options
-    @click.argument("names", nargs=-1)
+    @click.argument("names", nargs=-1, shell_complete=completing.services)
     def command(file: Path | None, names: tuple[str, ...]) -> None:
         def say(done: str) -> None:
             click.echo(f"  {verb:<8} {done}", err=True)
@@ -34,7 +35,7 @@ _add("restart", "Restart NAMES, or everything.")
 
 @group.command(name="exec", context_settings={"allow_interspersed_args": False})
 @spec_option
-@click.argument("name")
+@click.argument("name", shell_complete=completing.services)
 @click.argument("command", nargs=-1, required=True, metavar="-- COMMAND...")
 def exec_(file: Path | None, name: str, command: tuple[str, ...]) -> int:
     """Run a command beside a service (or one instance of it), as it runs itself.

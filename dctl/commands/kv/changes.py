@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dctl.commands import completing
 from dctl.commands.kv.group import any_type_option, cell, group, item, store, type_option
 from dctl.commands.options import Position, Seconds, output_option, spec_option, timeout_option
 from dctl.errors import NotFoundError, WaitTimeoutError
@@ -78,7 +79,7 @@ def watch(
 
 
 @group.command()
-@click.argument("key")
+@click.argument("key", shell_complete=completing.keys)
 @type_option
 @click.option("--limit", type=click.IntRange(1), help="The newest so many [default: all kept].")
 @spec_option

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dctl.commands import completing
 from dctl.commands.kv.group import done, group, store, type_option
 from dctl.commands.options import output_option, spec_option, timeout_option
 from dctl.errors import DctlError, NotFoundError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @group.command()
-@click.argument("key")
+@click.argument("key", shell_complete=completing.keys)
 @type_option
 @spec_option
 @output_option()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dctl.commands import completing
 from dctl.commands.kv.group import cell, done, group, item, store, type_option
 from dctl.commands.options import Position, Seconds, output_option, spec_option, timeout_option
 from dctl.errors import NotFoundError, UsageError
@@ -69,7 +70,7 @@ def set_(
 
 
 @group.command()
-@click.argument("key")
+@click.argument("key", shell_complete=completing.keys)
 @type_option
 @spec_option
 @output_option()
@@ -98,7 +99,7 @@ def get(key: str, type_: str, file: Path | None, format: Format, timeout: float)
 
 
 @group.command()
-@click.argument("key")
+@click.argument("key", shell_complete=completing.keys)
 @type_option
 @click.option("--if-revision", type=Position(), help="Only if the key is at this revision.")
 @spec_option

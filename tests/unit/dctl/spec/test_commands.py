@@ -70,7 +70,7 @@ def test_every_key_of_the_model_is_in_the_schema_and_nothing_else_is_allowed(sch
 def test_the_schema_speaks_the_notation_of_the_spec(schema: Any) -> None:
     health = schema["$defs"]["Health"]["properties"]
     assert health["interval"]["anyOf"][0]["type"] == "string"
-    assert "default" not in health["interval"]
+    assert health["interval"]["default"] == "1s"
     assert health["retries"]["default"] == 3
     assert {"$ref": "#/$defs/Variable"} in health["retries"]["anyOf"]
     assert schema["$defs"]["Service"]["oneOf"] == [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dctl.spec.units import parse_duration, parse_size, size_text
+from dctl.spec.units import duration_text, parse_duration, parse_size, size_text
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,19 @@ def test_a_bare_number_is_told_that_a_unit_is_wanted() -> None:
 def test_a_size_is_told_exactly_in_its_largest_unit(size: int, text: str) -> None:
     assert size_text(size) == text
     assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (0.5, "500ms"),
+        (1, "1s"),
+        (90, "1m30s"),
+        (86_400 * 7, "7d"),
+        (3661.25, "1h1m1s250ms"),
+    ],
+)
+def test_a_duration_is_told_as_a_spec_says_it(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
+    assert parse_duration(text) == seconds
