@@ -16,7 +16,8 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def folder(name: str) -> Path:
-    """The data folder `name`: "blueprints", "inventory", "envoy_templates", "services/examples"."""
+    """The data folder `name`: "blueprints", "inventory", "envoy_templates", "services/examples",
+    "api" (of which a wheel has the core's protos)."""
     inside = _PACKAGE / "_bundled" / name
     return inside if inside.is_dir() else _PACKAGE.parent / name
 

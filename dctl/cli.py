@@ -56,7 +56,9 @@ def _commands() -> Mapping[str, Lazy]:
             "broker": ("broker:group", "Produce and consume events."),
         },
         "Develop": {
+            "context": ("context:group", "Workspaces, and names for them."),
             "api": ("api:group", "Protobufs to a typed package."),
+            "service": ("service:group", "Services of the workspace."),
             "config": ("config:command", "The cluster spec as dctl reads it."),
             "explain": ("explain:command", "What a key of the cluster spec means."),
             "schema": ("schema:command", "JSON Schema of the cluster spec."),

@@ -1,7 +1,8 @@
 """The workspace: a repository with a `draft.yaml` at its root, and which spec is meant.
 
-`-f` names the spec, else the nearest `draft.yaml` upward does (its `cluster:`). Paths in a spec
-start at the root of the workspace in which the spec lies.
+`-f` names the spec, else `-c` a context, else the nearest `draft.yaml` upward does (its
+`cluster:`), else the default context. Paths in a spec start at the root of the workspace in which
+the spec lies.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class Api:
     folder: Path
     package: str
     out: Path
+    languages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,14 @@ class Workspace:
     name: str
     cluster: Path | None = None
     api: Api | None = None
+    repo: str = ""
+    trunk_branch: str = "main"
+    environments: tuple[str, ...] = ()
+
+    @property
+    def proto_package(self) -> str:
+        """The first part of the names of its protobuf packages."""
+        return self.name.replace("-", "_")
 
 
 def find_root(start: Path) -> Path | None:
@@ -46,16 +56,29 @@ def find_root(start: Path) -> Path | None:
 
 
 def find_workspace(start: Path | None = None) -> Workspace:
-    """The workspace around `start` (default: the working directory). Raises NotFoundError when
-    there is none, SpecError when its `draft.yaml` is wrong."""
+    """The workspace around `start` (default: the working directory), else that of the default
+    context. Raises NotFoundError when there is none, SpecError when its `draft.yaml` is wrong."""
+    from dctl import contexts
+
     start = Path.cwd() if start is None else start
-    root = find_root(start)
+    root = find_root(start) or contexts.default_root()
     if root is None:
         raise NotFoundError(
             f"no {FILE} in {start.absolute()} nor above it",
-            hint="go into a workspace, or name a cluster spec with -f",
+            hint="go into a workspace, name a cluster spec with -f or a workspace with -c, or make"
+            " one here: dctl context init",
         )
     return read_workspace(root)
+
+
+def cluster_of(workspace: Workspace) -> Path:
+    """The cluster spec that a workspace names."""
+    if workspace.cluster is None:
+        raise NotFoundError(
+            f"{_shown(workspace.root / FILE)} names no cluster",
+            hint="add `cluster: <file>` to it, or name a cluster spec with -f",
+        )
+    return workspace.cluster
 
 
 def read_workspace(root: Path) -> Workspace:
@@ -69,7 +92,10 @@ def read_workspace(root: Path) -> Workspace:
         root,
         file.name,
         root / file.cluster if file.cluster else None,
-        Api(root / api.folder, api.package, root / api.out) if api else None,
+        Api(root / api.folder, api.package, root / api.out, api.languages) if api else None,
+        file.repo or "",
+        file.trunk_branch,
+        file.environments,
     )
 
 
@@ -81,15 +107,7 @@ def generated(root: Path) -> Path | None:
 
 def find_spec(file: Path | None = None) -> Path:
     """The cluster spec that is meant: `file` if given, else that of the nearest workspace."""
-    if file is not None:
-        return file
-    workspace = find_workspace()
-    if workspace.cluster is None:
-        raise NotFoundError(
-            f"{_shown(workspace.root / FILE)} names no cluster",
-            hint="add `cluster: <file>` to it, or name a cluster spec with -f",
-        )
-    return workspace.cluster
+    return cluster_of(find_workspace()) if file is None else file
 
 
 def load_spec(

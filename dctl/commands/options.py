@@ -14,6 +14,7 @@ from dctl.commands import completing
 if TYPE_CHECKING:
     from dctl.engine.scope import Scope
     from dctl.spec.variant import Variant
+    from dctl.workspace import Workspace
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,21 +51,71 @@ class Position(click.IntRange):
 
 
 def spec_option(function: F) -> F:
-    """`-f/--file`: which cluster spec (default: the nearest draft.yaml's); and its `variant`."""
+    """`-f/--file` or `-c/--context`: which cluster spec (default: the nearest draft.yaml's); and
+    its `variant`."""
     return click.option(
         "-f",
         "--file",
         "file",
         type=click.Path(path_type=Path),
+        callback=_spec,
         help="Cluster spec [default: the one that the nearest draft.yaml names].",
-    )(_variant_options(function))
+    )(context_option(_variant_options(function)))
 
 
 def spec_option_long(function: F) -> F:
     """`--file` alone, for commands on which -f is follow."""
-    return click.option("--file", "file", type=click.Path(path_type=Path), help="Cluster spec.")(
-        _variant_options(function)
-    )
+    return click.option(
+        "--file", "file", type=click.Path(path_type=Path), callback=_spec, help="Cluster spec."
+    )(context_option(_variant_options(function)))
+
+
+def context_option(function: F) -> F:
+    """`-c/--context`: which workspace. Kept with the invocation; a command reads `workspace()`."""
+    return click.option(
+        "-c",
+        "--context",
+        "context",
+        is_eager=True,  # -f asks for it
+        expose_value=False,
+        callback=_keep,
+        metavar="NAME",
+        shell_complete=_contexts,
+        help="The workspace of this name (dctl context list).",
+    )(function)
+
+
+def workspace() -> Workspace:
+    """The workspace that is meant in this invocation."""
+    from dctl.workspace import find_workspace, read_workspace
+
+    if root := _context_root():
+        return read_workspace(root)
+    return find_workspace()
+
+
+def _context_root() -> Path | None:
+    from dctl import contexts
+
+    name = click.get_current_context().meta.get("dctl.context")
+    return contexts.root_of(name) if name else None
+
+
+def _spec(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    if ctx.resilient_parsing or not (name := ctx.meta.get("dctl.context")):
+        return value
+    if value is not None:
+        raise click.UsageError("name a spec (--file) or a workspace (--context), not both", ctx)
+    from dctl import contexts
+    from dctl.workspace import cluster_of, read_workspace
+
+    return cluster_of(read_workspace(contexts.root_of(name)))
+
+
+def _contexts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from dctl import contexts
+
+    return [name for name in contexts.read().roots if name.startswith(incomplete)]
 
 
 class Word(click.ParamType[str]):

@@ -9,19 +9,30 @@ they lack, and never changed.
 
 from __future__ import annotations
 
+import difflib
+import fcntl
 import os
 import re
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dctl.errors import NotFoundError
-from dctl.protos import rename, stamp, tools
+from dctl.errors import NotFoundError, SpecError
+from dctl.protos import framework, rename, stamp, tools
+from dctl.protos.check import BASELINE
 from dctl.protos.stamp import Stamp
+from dctl.spec.problems import spec_error
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 _GENERATED = re.compile(r".+_pb2(_grpc)?\.pyi?")
+RESERVED = frozenset({"buf", "chassis", "dctl", "draft_api", "draft_services", "google", "grpc"})
 _FACE = b'"""Python code generated from protos by `dctl api build`."""\n'
 
 
@@ -35,6 +46,10 @@ class BuildResult:
     removed: tuple[str, ...]
     unchanged: int
 
+    edited: Mapping[str, str] = field(default_factory=dict)
+    """Files that were changed by hand since they were generated: a diff of each. Without `force`
+    nothing was written then."""
+
     @property
     def fresh(self) -> bool:
         """Whether the package was already what the protos give."""
@@ -42,25 +57,62 @@ class BuildResult:
 
 
 def build(
-    folder: Path, out: Path, package: str, *, stamp_file: Path | None = None, check: bool = False
+    folder: Path,
+    out: Path,
+    package: str,
+    *,
+    stamp_file: Path | None = None,
+    check: bool = False,
+    force: bool = False,
+    before: Callable[[], None] = lambda: None,
 ) -> BuildResult:
     """Generate `package` under `out` from the protos under `folder`.
 
-    `check` writes nothing. `stamp_file` makes an unchanged build cheap. SpecError carries every
-    problem of the protos; then nothing was written.
+    `check` writes nothing. `stamp_file` makes an unchanged build cheap, and tells what was edited
+    by hand, which only `force` overwrites. `before` is called when something is to be generated,
+    and may raise. SpecError carries every problem of the protos; then nothing was written.
     """
-    target = out / package
     protos = _read_protos(folder)
-    inputs = stamp.digest_inputs(protos, package, tools.versions())
+    refuse_clashes(protos, folder, package)
+    if check or stamp_file is None:
+        return _build(folder, out, package, protos, stamp_file, check, force, before)
+    with _one_at_a_time(stamp_file):
+        return _build(folder, out, package, protos, stamp_file, check, force, before)
+
+
+def _build(
+    folder: Path,
+    out: Path,
+    package: str,
+    protos: Mapping[str, bytes],
+    stamp_file: Path | None,
+    check: bool,
+    force: bool,
+    before: Callable[[], None],
+) -> BuildResult:
+    target = out / package
+    foreign = framework.imported(protos, folder)
+    inputs = stamp.digest_inputs({**protos, **_also(folder, foreign)}, package, tools.versions())
     last = stamp.read(stamp_file) if stamp_file else None
     if last and last.inputs == inputs and _untouched(target, last.outputs):
         return BuildResult(target, len(protos), (), (), len(last.outputs))
 
+    before()
     files = _generate(folder, package, list(protos))
     markers = _markers(files)
     changed = [name for name, content in files.items() if _content(target / name) != content]
     written = sorted(changed + [name for name in markers if not (target / name).exists()])
     removed = sorted(_existing(target) - files.keys())
+    edited = _edited(target, [*changed, *removed], files, last.outputs if last else {})
+    if edited and not force:
+        return BuildResult(
+            target,
+            len(protos),
+            tuple(written),
+            tuple(removed),
+            len(files) - len(changed),
+            edited,
+        )
     if not check:
         for name in written:
             _write(target / name, files[name] if name in files else markers[name])
@@ -82,6 +134,67 @@ def clean(out: Path, package: str, *, stamp_file: Path | None = None) -> tuple[s
     return tuple(names)
 
 
+def refuse_clashes(protos: Iterable[str], folder: Path, package: str) -> None:
+    """Raise SpecError for what could not be imported beside the rest: a package that is somebody
+    else's, a proto of the framework's name, two protos of one module."""
+    there = framework.beside(folder)
+    if there is None:
+        return
+    if package in RESERVED or package in sys.stdlib_module_names:
+        raise SpecError(
+            f'the package cannot be called "{package}": that is another one\'s name already',
+            hint="choose another in draft.yaml: api: {package: NAME_api}",
+        )
+    problems = []
+    modules: dict[str, str] = {}
+    for name in protos:
+        first = modules.setdefault(name.replace("-", "_").casefold(), name)
+        if (there / name).is_file():
+            why = "the framework has a proto of this name: import that one, or move this one"
+            problems.append(tools.problem(folder, name, why))
+        elif first != name:
+            why = f"would become the same module as {first}: rename one of them"
+            problems.append(tools.problem(folder, name, why))
+    if problems:
+        raise spec_error(problems)
+
+
+def _also(folder: Path, foreign: Iterable[str]) -> dict[str, bytes]:
+    """What decides, besides the protos, whether they are well and what is made of them."""
+    names = {f"framework/{name}": framework.home() / name for name in foreign}
+    names |= {name: folder / name for name in ("buf.yaml", BASELINE)}
+    return {name: path.read_bytes() for name, path in names.items() if path.is_file()}
+
+
+def _edited(
+    target: Path, names: Iterable[str], files: Mapping[str, bytes], made: Mapping[str, str]
+) -> dict[str, str]:
+    """Those that are not as they were made: what somebody changed, and would lose."""
+    found = {}
+    for name in sorted(names):
+        content = _content(target / name)
+        if content is None or name not in made or stamp.digest(content) == made[name]:
+            continue
+        fresh, own = (
+            text.decode(errors="replace").splitlines(keepends=True)
+            for text in (files.get(name, b""), content)
+        )
+        found[name] = "".join(difflib.unified_diff(fresh, own, "generated", "edited"))
+    return found
+
+
+@contextmanager
+def _one_at_a_time(stamp_file: Path) -> Iterator[None]:
+    """Two builds of one package wait for each other; the second finds nothing left to do."""
+    stamp_file.parent.mkdir(parents=True, exist_ok=True)
+    lock = os.open(stamp_file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
 def _read_protos(folder: Path) -> dict[str, bytes]:
     """The workspace's own protos by their names relative to `folder`, sorted."""
     paths = (p for p in folder.rglob("*.proto") if p.is_file())
@@ -95,17 +208,16 @@ def _read_protos(folder: Path) -> dict[str, bytes]:
     return protos
 
 
-def _generate(folder: Path, package: str, names: Iterable[str]) -> dict[str, bytes]:
+def _generate(folder: Path, package: str, names: Sequence[str]) -> dict[str, bytes]:
     """The generated files of `names`, by their names relative to the package's folder."""
-    from google.protobuf.descriptor_pb2 import FileDescriptorSet
-
+    found = descriptors(folder, names)
+    own_names = set(names)
+    homes = {f.name: framework.PACKAGE for f in found.file if f.name not in own_names}
+    files = rename.move_into(found, package, homes)
     with tempfile.TemporaryDirectory(prefix="dctl-api-") as scratch:
         work = Path(scratch)
-        read, moved, out = work / "read.binpb", work / "moved.binpb", work / "out"
+        moved, out = work / "moved.binpb", work / "out"
         out.mkdir()
-        keep = ["--include_imports", "--include_source_info"]  # comments become docstrings
-        tools.protoc([*keep, "-I.", f"--descriptor_set_out={read}", *names], folder=folder)
-        files = rename.move_into(FileDescriptorSet.FromString(read.read_bytes()), package)
         moved.write_bytes(files.SerializeToString())
 
         own = [rename.renamed(name, package) for name in names]
@@ -119,6 +231,21 @@ def _generate(folder: Path, package: str, names: Iterable[str]) -> dict[str, byt
             for path in sorted(root.rglob("*"))
             if path.is_file()
         }
+
+
+def descriptors(folder: Path, names: Sequence[str] | None = None) -> FileDescriptorSet:
+    """The protos under `folder` (all, or those named), and all that they import, with their
+    comments. SpecError when they do not compile."""
+    from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+    names = list(_read_protos(folder)) if names is None else names
+    with tempfile.TemporaryDirectory(prefix="dctl-api-") as scratch:
+        read = Path(scratch) / "read.binpb"
+        beside = framework.beside(folder)
+        places = ["-I.", *([f"-I{beside}"] if beside else [])]
+        keep = ["--include_imports", "--include_source_info", f"--descriptor_set_out={read}"]
+        tools.protoc([*keep, *places, *names], folder=folder)
+        return FileDescriptorSet.FromString(read.read_bytes())
 
 
 def _run_plugins(

@@ -14,7 +14,7 @@ _CHANGED = re.compile(r"^diff -u (.+)\.orig \1$", re.MULTILINE)
 
 def lint(folder: Path) -> None:
     """SpecError with every finding when the protos break a rule of `buf.yaml` (default: buf's)."""
-    tools.buf(["lint"], folder=folder)
+    tools.buf("lint", folder=folder)
 
 
 def format(folder: Path, *, check: bool = False) -> tuple[Path, ...]:
@@ -22,10 +22,13 @@ def format(folder: Path, *, check: bool = False) -> tuple[Path, ...]:
 
     SpecError when they do not compile: buf would drop what it does not understand.
     """
-    tools.buf(["build", "-o", "/dev/null"], folder=folder)
-    changed = tuple(folder / name for name in _CHANGED.findall(tools.buf_diff(folder=folder)))
+    tools.buf("build", "-o", "/dev/null", folder=folder)
+    changed = tuple(
+        folder / name
+        for name in _CHANGED.findall(tools.buf_format("-d", "--exit-code", folder=folder))
+    )
     if changed and not check:
-        tools.buf(["format", "-w"], folder=folder)
+        tools.buf_format("-w", folder=folder)
     return changed
 
 
@@ -40,10 +43,17 @@ def breaking(folder: Path, *, against: Path | None = None) -> None:
             f"{baseline} is not there, so nothing can be compared with it",
             hint="make one of the protos as they are: dctl api breaking --update",
         )
-    tools.buf(["breaking", "--against", str(baseline.absolute())], folder=folder)
+    tools.buf("breaking", "--against", str(baseline.absolute()), folder=folder)
 
 
 def update_baseline(folder: Path) -> Path:
     """Make the protos as they are the ones to compare with from now on; returns the file."""
-    tools.buf(["build", "-o", BASELINE], folder=folder)
-    return folder / BASELINE
+    baseline = folder / BASELINE
+    tools.buf("build", "-o", str(baseline.absolute()), folder=folder)
+    return baseline
+
+
+def descriptor(folder: Path, target: Path) -> None:
+    """Write the descriptor set of the protos, and of all that they import, for Envoy and others."""
+    options = ("--as-file-descriptor-set", "--exclude-source-info")
+    tools.buf("build", "-o", str(target.absolute()), *options, folder=folder)

@@ -7,6 +7,8 @@ top-level package `core`, which collides with anybody's; `draft_api/core/.../ser
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,24 +22,29 @@ if TYPE_CHECKING:
 # another file name is refused by protobuf's descriptor pool.
 FOREIGN = ("google/", "buf/")
 
+_NOWHERE: Mapping[str, str] = MappingProxyType({})
+
 
 def is_own(name: str) -> bool:
     """Whether the proto file `name` (relative to the root of the protos) is the workspace's."""
     return not name.startswith(FOREIGN)
 
 
-def renamed(name: str, package: str) -> str:
-    """The name of the proto file `name` inside `package`."""
-    return f"{package}/{name}" if is_own(name) else name
+def renamed(name: str, package: str, homes: Mapping[str, str] = _NOWHERE) -> str:
+    """The name of the proto file `name` inside `package`, or inside the one that `homes` names as
+    where its code is already."""
+    return f"{homes.get(name, package)}/{name}" if is_own(name) else name
 
 
-def move_into(files: FileDescriptorSet, package: str) -> FileDescriptorSet:
-    """A copy of `files` in which every own file, and every import of one, is under `package`."""
+def move_into(
+    files: FileDescriptorSet, package: str, homes: Mapping[str, str] = _NOWHERE
+) -> FileDescriptorSet:
+    """A copy of `files` in which every own file, and every import of one, is under its package."""
     moved = type(files)()
     moved.CopyFrom(files)
     for file in moved.file:
-        file.name = renamed(file.name, package)
-        file.dependency[:] = [renamed(name, package) for name in file.dependency]
+        file.name = renamed(file.name, package, homes)
+        file.dependency[:] = [renamed(name, package, homes) for name in file.dependency]
         for extension in file.extension:
             _drop_default_json_name(extension)
         for message in file.message_type:

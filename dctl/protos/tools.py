@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 from dctl.errors import DctlError, NotFoundError, WaitTimeoutError
+from dctl.protos import framework
 from dctl.spec.problems import Problem, Source, Span, spec_error
 
 _TIMEOUT = 120.0  # seconds; a hundred protos take one or two
@@ -54,24 +55,31 @@ def protoc_plugin(name: str) -> str:
     return f"--plugin=protoc-gen-{name}={_script(f'protoc-gen-{name}')}"
 
 
-def buf(arguments: Sequence[str], *, folder: Path) -> str:
-    """Run buf in `folder` and return what it printed. SpecError when it has findings."""
-    done = _run([_script("buf"), *arguments, "--error-format=json"], folder)
+def buf(verb: str, *options: str, folder: Path) -> str:
+    """Run buf for the protos in `folder` and return what it printed; files in `options` are
+    absolute. SpecError when it has findings."""
+    with framework.module(folder) as module:
+        command = [_script("buf"), verb, *module.input, *options, "--error-format=json"]
+        done = _run(command, module.cwd)
     if done.returncode == _FOUND:
-        raise spec_error(
-            _finding(folder, line) for line in (done.stdout + done.stderr).splitlines() if line
-        )
+        lines = (line for line in (done.stdout + done.stderr).splitlines() if line)
+        raise spec_error(_finding(folder, module.prefix, line) for line in lines)
     if done.returncode:
         raise _failed("buf", done)
     return done.stdout
 
 
-def buf_diff(*, folder: Path) -> str:
-    """What `buf format` would change in `folder`, as a diff; empty when nothing."""
-    done = _run([_script("buf"), "format", "-d", "--exit-code"], folder)
+def buf_format(*options: str, folder: Path) -> str:
+    """Run `buf format`, which looks at each file alone, in `folder`."""
+    done = _run([_script("buf"), "format", *options], folder)
     if done.returncode not in (0, _FOUND):
         raise _failed("buf", done)
     return done.stdout
+
+
+def problem(folder: Path, name: str, text: str) -> Problem:
+    """What is wrong with one proto as a whole."""
+    return _problem(folder, name, None, None, text)
 
 
 def _run(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -113,14 +121,19 @@ def _failed(tool: str, done: subprocess.CompletedProcess[str]) -> DctlError:
     return DctlError(f"{tool} failed with exit code {done.returncode}: {said or 'it said nothing'}")
 
 
-def _finding(folder: Path, line: str) -> Problem:
+def _finding(folder: Path, prefix: str, line: str) -> Problem:
     """One of buf's JSON lines."""
-    said = json.loads(line)
+    try:
+        said = json.loads(line)
+    except ValueError:  # it speaks of itself, such as of a rule that it does not know
+        return _problem(folder, "buf.yaml", None, None, line.removeprefix("Failure: "))
     rule = "" if said["type"] == "COMPILE" else f" ({said['type']})"
     start, end = said.get("start_column", 1), said.get("end_column", 1)
     return _problem(
         folder,
-        said.get("path", "."),  # a finding about the module as a whole has no file
+        said.get("path", ".").removeprefix(
+            prefix
+        ),  # a finding about the module as a whole has no file
         said.get("start_line"),
         start,
         said["message"] + rule,

@@ -131,11 +131,19 @@ class ApiFolders(Part):
     folder: Some = "api"
     package: PackageName
     out: Some = "api/gen"
+    languages: tuple[Literal["go", "typescript"], ...] = Field(
+        (), description="besides Python; each needs its plugin of protoc"
+    )
 
 
 class WorkspaceFile(Part):
     """`draft.yaml`, at the root of a workspace; paths start there."""
 
     name: Name
+    repo: Some | None = Field(None, description="where it is kept, such as github.com/acme/shop")
+    trunk_branch: Some = Field("main", description="the branch that releases are made of")
+    environments: tuple[Name, ...] = Field(
+        (), description="the overlays cluster.<name>.yaml that it has, for -e"
+    )
     cluster: Some | None = Field(None, description="the cluster spec that is meant by default")
     api: ApiFolders | None = None

@@ -11,6 +11,8 @@ from dctl import bundled
 from dctl.engine.catalogue.site import NONCE_VARIABLE, Instance, Port, Site, digests_of
 from dctl.hosts.base import Endpoint, Json, Kind
 from dctl.hosts.process import ProcessSpec
+from dctl.sources import source_digest
+from dctl.spec.workload import Service, Workload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +20,8 @@ class ProcessSite(Site):
     """`files_of(name)` and `data_of(name)` are the folders of an instance, in the file of
     `secret_of(name, secret)` it reads a secret. `engine_file` is that of the engine's secret,
     `nonce_file` that of the cluster's own, which is the secret `nonce_name` of the spec, if it is
-    not dctl's, and `own_nonce_of(service)` that of a service's own."""
+    not dctl's, and `own_nonce_of(service)` that of a service's own. `api` is the package that the
+    workspace generates of its protobufs: its services import it from there."""
 
     kind = Kind.PROCESS
 
@@ -29,6 +32,7 @@ class ProcessSite(Site):
     own_nonce_of: Callable[[str], Path]
     nonce_file: Path | None = None
     nonce_name: str = ""
+    api: Path | None = None
 
     @property
     def nonce(self) -> str:
@@ -69,10 +73,12 @@ class ProcessSite(Site):
         part, program = one.part, one.program
         return ProcessSpec(
             argv=tuple(program.argv),
-            env=self.env(part, one.name, program),
+            env=self._imports(part) | self.env(part, one.name, program),
             files=program.files,
             cwd=str(program.cwd or self.data(one.name)),
-            source=program.source,
+            source=code_digest(program.cwd, self.api)
+            if _runs_code(part) and program.cwd
+            else program.source,
             restart=part.restart.when,
             backoff=(part.restart.backoff.low, part.restart.backoff.high),
             stop_signal=program.stop_signal,
@@ -85,3 +91,17 @@ class ProcessSite(Site):
             if self.nonce_name and NONCE_VARIABLE in program.env
             else {},
         ).to_json()
+
+    def _imports(self, part: Workload) -> dict[str, str]:
+        """Where a service finds what is generated: its folder is not installed anywhere."""
+        return {"PYTHONPATH": str(self.api.parent)} if self.api and _runs_code(part) else {}
+
+
+def code_digest(folder: Path, api: Path | None) -> str:
+    """Of all that a service runs: its folder, and the package of the workspace's protobufs."""
+    own = source_digest(folder)
+    return f"{own}-{source_digest(api)}" if api and api.is_dir() else own
+
+
+def _runs_code(part: Workload) -> bool:
+    return isinstance(part, Service) and part.run is not None

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from dctl import __version__
 from dctl.engine.catalogue.parts import CORE_PARTS
-from dctl.engine.catalogue.processes import ProcessSite
+from dctl.engine.catalogue.processes import ProcessSite, code_digest
 from dctl.engine.catalogue.site import ENGINE, NONCE, Site, own_nonce, own_nonces
 from dctl.engine.ports import PortBook
 from dctl.engine.runtimes.base import Restored, Say, Settled
 from dctl.hosts.base import Host, Kind, Reader, Resource
 from dctl.secrets.references import secret_name
-from dctl.sources import source_digest
+from dctl.workspace import generated
 
 
 class Processes:
@@ -55,7 +55,12 @@ class Processes:
             own_nonce_of=lambda service: secret_file(self._name, own_nonce(service)),
             nonce_file=secret_file(self._name, NONCE) if self._settled.nonce_from else None,
             nonce_name=secret_name(self._settled.nonce_from),
+            api=self._api,
         )
+
+    @functools.cached_property
+    def _api(self) -> Path | None:
+        return generated(self._settled.root)
 
     def resources(self) -> list[Resource]:
         return []
@@ -90,7 +95,7 @@ class Processes:
         if resource.service in CORE_PARTS:
             return __version__
         folder = Path(resource.spec["cwd"])
-        return source_digest(folder) if folder.is_dir() else None
+        return code_digest(folder, self._api) if folder.is_dir() else None
 
 
 def _with_source(resource: Resource, source: str | None) -> Resource:

@@ -17,12 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dctl.hosts.state.files import private_folder, write_whole
-
-
-def config_dir() -> Path:
-    """$XDG_CONFIG_HOME/draft, by default in ~/.config."""
-    home = os.environ.get("XDG_CONFIG_HOME", "")
-    return (Path(home) if os.path.isabs(home) else Path.home() / ".config") / "draft"
+from dctl.hosts.state.folder import config_dir
 
 
 @dataclass(frozen=True, slots=True)

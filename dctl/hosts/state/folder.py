@@ -18,6 +18,12 @@ def state_dir(cluster: str) -> Path:
     return base / "draft" / cluster
 
 
+def config_dir() -> Path:
+    """What the user settled for all clusters: $XDG_CONFIG_HOME/draft, by default in ~/.config."""
+    home = os.environ.get("XDG_CONFIG_HOME", "")
+    return (Path(home) if os.path.isabs(home) else Path.home() / ".config") / "draft"
+
+
 class StateFolder:
     """The paths under one cluster's state folder."""
 

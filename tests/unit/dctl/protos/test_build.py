@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,10 @@ import pytest
 from dctl.errors import NotFoundError, SpecError
 from dctl.protos import tools
 from dctl.protos.build import BuildResult, build, clean
+from dctl.protos.check import breaking, lint, update_baseline
 from tests.unit.dctl.protos import workspace
+
+FRAMEWORKS = "core/registry/key_value/v1/models.proto"
 
 
 class Shop:
@@ -22,8 +27,10 @@ class Shop:
         self.target = self.out / "shop_api"
         self.stamp = root / ".draft/stamp"
 
-    def build(self, *, check: bool = False) -> BuildResult:
-        return build(self.folder, self.out, "shop_api", stamp_file=self.stamp, check=check)
+    def build(self, *, check: bool = False, force: bool = False) -> BuildResult:
+        return build(
+            self.folder, self.out, "shop_api", stamp_file=self.stamp, check=check, force=force
+        )
 
     def clean(self) -> tuple[str, ...]:
         return clean(self.out, "shop_api", stamp_file=self.stamp)
@@ -153,13 +160,168 @@ def test_a_lost_marker_is_noticed_in_spite_of_the_stamp(shop: Shop) -> None:
     assert shop.build().written == ("py.typed",)
 
 
-def test_check_names_a_file_that_was_edited_by_hand_and_a_build_mends_it(shop: Shop) -> None:
+def test_what_was_edited_by_hand_is_named_and_shown_and_only_force_overwrites_it(
+    shop: Shop,
+) -> None:
     shop.build()
     edited = shop.target / "shop/cart/v1/service_pb2.pyi"
-    edited.write_text(edited.read_text() + "x: int\n")
+    mine = edited.read_text() + "x: int\n"
+    edited.write_text(mine)
     assert shop.build(check=True).written == ("shop/cart/v1/service_pb2.pyi",)
-    shop.build()
+    (shop.cart / "models.proto").write_text(workspace.MODELS + "\nmessage Extra {}\n")
+    (diff,) = shop.build().edited.values()
+    assert "+x: int\n" in diff
+    assert edited.read_text() == mine
+    assert "Extra" not in (shop.target / "shop/cart/v1/models_pb2.pyi").read_text()
+    shop.build(force=True)
     assert shop.build(check=True).fresh
+
+
+def test_a_generated_file_of_another_checkout_is_not_taken_for_an_edited_one(shop: Shop) -> None:
+    """As after a change of branches, where protos and package change together."""
+    shop.build()
+    there = {name: (shop.target / name).read_bytes() for name in workspace.files(shop.target)}
+    (shop.cart / "models.proto").write_text(workspace.MODELS + "\nmessage Extra {}\n")
+    shop.build()
+    (shop.cart / "models.proto").write_text(workspace.MODELS)
+    for name, content in there.items():
+        (shop.target / name).write_bytes(content)
+    assert shop.build().fresh
+
+
+def test_what_is_not_well_is_not_generated(shop: Shop) -> None:
+    def refuse() -> None:
+        raise SpecError("no")
+
+    with pytest.raises(SpecError):
+        build(shop.folder, shop.out, "shop_api", stamp_file=shop.stamp, before=refuse)
+    assert not shop.target.exists()
+
+
+def test_of_two_builds_at_once_the_second_finds_nothing_left_to_do(shop: Shop) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        results = [future.result() for future in [pool.submit(shop.build) for _ in range(3)]]
+    assert sorted(result.fresh for result in results) == [False, True, True]
+    assert shop.build(check=True).fresh
+
+
+def test_the_frameworks_protos_are_imported_and_their_code_is_not_generated_again(
+    shop: Shop, tmp_path: Path
+) -> None:
+    text = workspace.MODELS.replace("// What", f'import "{FRAMEWORKS}";\n\n// What', 1)
+    text = text.replace(
+        "  // Its name.", "  core.registry.key_value.v1.Value v = 9;\n  // Its name."
+    )
+    (shop.cart / "models.proto").write_text(text)
+    result = shop.build()
+    assert not any("core/" in name for name in result.written)
+    code = (shop.target / "shop/cart/v1/models_pb2.py").read_text()
+    assert "from draft_api.core.registry.key_value.v1 import models_pb2" in code
+    said = python(
+        "from draft_api.core.registry.key_value.v1 import service_pb2\n"
+        "from shop_api.shop.cart.v1 import models_pb2\n"
+        "print(models_pb2.Item(v={'data': 'x'}).v.data)",
+        shop.out,
+    )
+    assert said == "x\n"
+
+
+def test_rules_and_breaking_changes_are_told_of_protos_that_import_the_frameworks(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = workspace.MODELS.replace("// What", f'import "{FRAMEWORKS}";\n\n// What', 1)
+    text += "\n// It.\nmessage It {\n  // Its.\n  core.registry.key_value.v1.Value v = 1;\n}\n"
+    (shop.cart / "models.proto").write_text(text)
+    (shop.folder / "buf.yaml").write_text(
+        "version: v2\nlint: {use: [STANDARD], ignore: [shop/old]}\nbreaking: {use: [FILE]}\n"
+    )
+    old = shop.folder / "shop/old/v1/a.proto"
+    old.parent.mkdir(parents=True)
+    old.write_text('syntax = "proto3"; package shop.old.v1; message bad_name {}')
+    lint(shop.folder)
+    update_baseline(shop.folder)
+    breaking(shop.folder)
+    (shop.cart / "models.proto").write_text(text.replace("Value v = 1", "Value v_Bad = 2"))
+    with pytest.raises(SpecError) as caught:
+        lint(shop.folder)
+    assert caught.value.problems[0].startswith("api/shop/cart/v1/models.proto:19:36: Field name")
+    with pytest.raises(SpecError) as caught:
+        breaking(shop.folder)
+    assert "api/shop/cart/v1/models.proto:" in caught.value.problems[0]
+
+
+def test_a_proto_of_the_frameworks_name_is_refused_where_it_is(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = shop.folder / FRAMEWORKS
+    own.parent.mkdir(parents=True)
+    own.write_text('syntax = "proto3"; package core.registry.key_value.v1;')
+    with pytest.raises(SpecError) as caught:
+        shop.build()
+    assert caught.value.problems[0].startswith(f"api/{FRAMEWORKS}:1:1: the framework has a proto")
+
+
+def test_two_protos_of_one_module_are_refused(shop: Shop) -> None:
+    (shop.cart / "the-models.proto").write_text('syntax = "proto3"; package shop.cart.v1;')
+    (shop.cart / "the_models.proto").write_text('syntax = "proto3"; package shop.cart.v1;')
+    with pytest.raises(SpecError) as caught:
+        shop.build()
+    assert "the same module as shop/cart/v1/the-models.proto" in caught.value.problems[0]
+
+
+@pytest.mark.parametrize("package", ["draft_api", "chassis", "google", "json"])
+def test_a_package_of_anothers_name_is_refused(shop: Shop, package: str) -> None:
+    with pytest.raises(SpecError, match=f'cannot be called "{package}"'):
+        build(shop.folder, shop.out, package)
+
+
+def test_one_symbol_in_two_files_is_told_where_it_is(shop: Shop) -> None:
+    (shop.cart / "more.proto").write_text(
+        'syntax = "proto3";\npackage shop.cart.v1;\nimport "shop/cart/v1/models.proto";\n'
+        "message Item {}\n"
+    )
+    with pytest.raises(SpecError) as caught:
+        shop.build()
+    assert "more.proto:4:9: " in caught.value.problems[0]
+
+
+def test_spaces_and_letters_of_any_script_in_the_path_are_no_matter(tmp_path: Path) -> None:
+    shop = Shop(tmp_path / "my shöp 店")
+    text = workspace.MODELS.replace("// What", f'import "{FRAMEWORKS}";\n\n// What', 1)
+    (shop.cart / "models.proto").write_text(
+        text + "\nmessage X { core.registry.key_value.v1.Value v = 1; }"
+    )
+    assert shop.build().written
+    assert shop.build().fresh
+    lint(shop.folder)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    (shop.folder / "gen").write_text("a file stands where a folder has to be")
+    with pytest.raises(OSError, match="gen"):
+        shop.build()
+
+
+def test_five_hundred_protos_are_one_build(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    for number in range(500):
+        file = shop.folder / f"shop/part{number}/v1/part.proto"
+        file.parent.mkdir(parents=True)
+        file.write_text(
+            f'syntax = "proto3";\npackage shop.part{number}.v1;\n'
+            'import "shop/cart/v1/models.proto";\n'
+            "service PartService { rpc Get(GetRequest) returns (GetResponse); }\n"
+            "message GetRequest { string id = 1; }\n"
+            "message GetResponse { shop.cart.v1.Item item = 1; }\n"
+        )
+    began = time.monotonic()
+    assert shop.build().protos == 502
+    built = time.monotonic()
+    assert shop.build().fresh
+    print(f"502 protos: {built - began:.1f} s, unchanged {time.monotonic() - built:.3f} s")
 
 
 def test_what_no_proto_gives_any_more_goes_with_its_folder(shop: Shop) -> None:

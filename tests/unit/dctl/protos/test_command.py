@@ -46,7 +46,7 @@ def test_build_check_fails_and_names_the_edited_file(
 def test_a_wrong_proto_is_a_bad_spec(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (root / "api/shop/cart/v1/models.proto").write_text('syntax = "proto3"; message A { B b = 1; }')
     assert run(["api", "build"]) == ExitCode.BAD_SPEC
-    assert 'models.proto:1:32: "B" is not defined.' in capsys.readouterr().err
+    assert "models.proto:1:32: cannot find `B`" in capsys.readouterr().err
 
 
 def test_lint_format_breaking_and_clean(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
