@@ -44,6 +44,7 @@ def _commands() -> Mapping[str, Lazy]:
             "backup": ("backup:group", "All that a cluster keeps, as a file, and back."),
             "secret": ("secret:group", "Secrets, and the workspace's encrypted store."),
             "cluster": ("cluster:group", "The engine's nodes and streams."),
+            "export": ("export:group", "The spec as a compose file, or for Kubernetes."),
             "doctor": ("doctor:command", "Check what this machine has and lacks."),
             "tui": ("tui:command", "The cluster, live."),
         },

@@ -107,7 +107,7 @@ class RouteHost(RouteReader, PassiveHost):
     def ensure(self, resource: Resource) -> None:
         from draft_api.core.control_plane.networking.v1 import service_pb2 as pb
 
-        route = _to_proto(resource.name, RouteSpec.from_json(resource.spec))
+        route = to_proto(resource.name, RouteSpec.from_json(resource.spec))
         with self._connected() as (fuse, stub):
             fuse.call(stub.AddRoute, pb.AddRouteRequest(route=route))
 
@@ -118,7 +118,8 @@ class RouteHost(RouteReader, PassiveHost):
             fuse.call(stub.DeleteRoute, pb.DeleteRouteRequest(name=name))
 
 
-def _to_proto(name: str, spec: RouteSpec) -> pb.Route:
+def to_proto(name: str, spec: RouteSpec) -> pb.Route:
+    """The message that Fuse is given."""
     from draft_api.core.control_plane.networking.v1 import service_pb2 as pb
 
     route = pb.Route(

@@ -53,7 +53,7 @@ def _nats(ground: Ground, part: Nats, instance: str) -> Program:
     monitor = ground.port(instance, "monitor", part.monitor, inner=True)
     values = {
         "cluster": ground.cluster.name,
-        "name": instance,
+        "name": site.named(instance),
         "listen": client.bind,
         "monitor": monitor.bind,
         "store": f"{site.data(instance)}{f'/{ground.epoch}' if ground.epoch else ''}",

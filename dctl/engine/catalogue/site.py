@@ -147,6 +147,10 @@ class Site(ABC):
     def spec(self, one: Instance) -> Mapping[str, Json]:
         """What is asked of it: the shape of its kind."""
 
+    def named(self, instance: str) -> str:
+        """What an instance calls itself in its own configuration."""
+        return instance
+
     def stands_on(self, one: Instance) -> tuple[Need, ...]:
         """What it runs from, where that is a resource of its own."""
         return ()
