@@ -63,6 +63,7 @@ def _commands() -> Mapping[str, Lazy]:
             "config": ("config:command", "The cluster spec as dctl reads it."),
             "explain": ("explain:command", "What a key of the cluster spec means."),
             "schema": ("schema:command", "JSON Schema of the cluster spec."),
+            "release": ("release:group", "Images, tagged modules, and what is new in them."),
             "docs": ("docs:command", "The reference of the command line, as files."),
             "completion": ("completion:command", "Completion for your shell."),
         },

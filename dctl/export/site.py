@@ -12,6 +12,7 @@ from dctl.engine.catalogue.site import NONCE, Port, own_nonces
 from dctl.engine.ports import PortBook
 from dctl.hosts.base import Endpoint, Json
 from dctl.hosts.docker import ContainerSpec
+from dctl.images.names import released, released_core
 from dctl.spec import Cluster, Loaded
 from dctl.spec.types import LOCAL, LOOPBACK
 
@@ -87,10 +88,9 @@ def ground(
 
 def images_of(cluster: Cluster, registry: str, tag: str, core: str) -> dict[str, str]:
     """The names under which images were released, the core's with a tag of its own."""
-    prefix = f"{registry.rstrip('/')}/" if registry else ""
     own = {
-        name: f"{prefix}{cluster.name}-{name}:{tag}"
+        name: released(registry, cluster.name, name, tag)
         for name, service in cluster.services.items()
         if service.run
     }
-    return {CORE: f"{prefix}draft-core:{core}", **own}
+    return {CORE: released_core(registry, core), **own}

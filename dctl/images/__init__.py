@@ -7,6 +7,7 @@ packages.py      those packages, downloaded and unpacked on this machine, kept f
 core.py          the image of the core, and the chassis under a service's
 service.py       the image of a user's service
 build.py         builds what the engine lacks
+names.py         pure: how images are called where they are released
 docker.py        the only module that speaks to an engine here, through the docker command
 *.Dockerfile     one a layer; they need no network
 
@@ -15,7 +16,7 @@ change of code builds one small image and sends an engine no more than that code
 """
 
 from dctl.images.base import Base, read_base
-from dctl.images.build import build, missing, pull
+from dctl.images.build import build, missing, pull, push
 from dctl.images.core import chassis_image, core_image
 from dctl.images.image import Image
 from dctl.images.service import service_image
@@ -31,6 +32,7 @@ __all__ = [
     "core_image",
     "missing",
     "pull",
+    "push",
     "read_base",
     "service_image",
 ]

@@ -28,6 +28,14 @@ def pull(reference: str, *, host: str = "") -> None:
     Engine(host).pull(reference)
 
 
+def push(tag: str, name: str, say: Callable[[str], None], *, host: str = "") -> str:
+    """Give an image that the engine has as `tag` another name, and send it to the registry of that
+    name; the digest under which the registry knows it."""
+    engine = Engine(host)
+    engine.tag(tag, name)
+    return engine.push(name, functools.partial(_say_of, name, say))
+
+
 def build(
     image: Image,
     say: Callable[[str], None],

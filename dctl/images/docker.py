@@ -7,6 +7,7 @@ python-on-whales is imported when first needed: it takes a quarter of a second.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from python_on_whales.exceptions import DockerException
 
 _SHOWN = 20  # last lines of a failed build
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class Engine:
@@ -52,6 +54,45 @@ class Engine:
                     hint=f"docker load or docker import it as {reference}, or name one that this"
                     " engine has (docker images) in the spec",
                 ) from None
+
+    def tag(self, reference: str, name: str) -> None:
+        """Give an image a further name."""
+        with self._translated(f"image {reference} cannot be called {name}"):
+            self._client().image.tag(reference, name)
+
+    def push(self, name: str, say: Callable[[str], None]) -> str:
+        """Send an image to its registry, saying how far it is; the digest that it has there."""
+        from python_on_whales.exceptions import DockerException
+        from python_on_whales.utils import stream_stdout_and_stderr
+
+        done: set[str] = set()
+        layers: set[str] = set()
+        digest = ""
+        last: deque[str] = deque(maxlen=_SHOWN)
+        with self._translated(f"image {name} cannot be pushed"):
+            command = [*self._client().client_config.docker_cmd, "push", name]
+            try:
+                for _, raw in stream_stdout_and_stderr(command):
+                    line = raw.decode(errors="replace").strip()
+                    layer, _, state = line.partition(": ")
+                    if state in ("Preparing", "Waiting"):
+                        layers.add(layer)
+                    elif state in ("Pushed", "Layer already exists"):
+                        done.add(layer)
+                        say(f"{len(done)} of {len(layers | done)} layers are there")
+                    if found := _DIGEST.search(line):
+                        digest = found[0]
+                    if line:
+                        last.append(line)
+            except DockerException as error:
+                if _unreachable(error):
+                    raise
+                why = last[-1] if last else _last(error)
+                raise UnreachableError(
+                    f"image {name} cannot be pushed: {why}",
+                    hint="is that the registry's name, and are you logged in? docker login",
+                ) from None
+        return digest
 
     def run(self, reference: str, *argv: str) -> str:
         """What a program of the image prints; it gets no network."""
