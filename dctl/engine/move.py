@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, Protocol
 
+from dctl.clients import Way
 from dctl.engine.apply import apply
 from dctl.engine.growth import ENGINE, Move, crossing
 from dctl.engine.own_secrets import OwnSecrets
@@ -22,7 +23,7 @@ from dctl.engine.result import Event, Result
 from dctl.engine.scope import Scope
 from dctl.engine.sight import Sight
 from dctl.errors import DctlError, UnreachableError, WaitTimeoutError
-from dctl.hosts.base import RUN_FROM, Host, Observed, Resource, State
+from dctl.hosts.base import RUN_FROM, RUNNING_KINDS, Host, Observed, Resource, State
 from dctl.hosts.state.files import private_folder
 
 FILE = "engine.tar.zst"
@@ -47,7 +48,7 @@ class Movable(Protocol):
 
     def hosts(self) -> Mapping[str, Host]: ...
 
-    def address(self, part: str) -> str: ...
+    def way(self, part: str) -> Way: ...
 
     def look(self) -> Sight: ...
 
@@ -98,15 +99,15 @@ class Mover:
         """The plan as of now."""
         return self._cluster.compare(plan.asked, plan.scope, plan.move)
 
-    def _address(self) -> str:
-        return self._cluster.address("blueprint")
+    def _way(self) -> Way:
+        return self._cluster.way("blueprint")
 
     def _state(self) -> Found:
         """What a Blueprint says, if one is reached."""
         from dctl.backups import blueprint
 
         try:
-            with blueprint(self._address()) as core:
+            with blueprint(self._way()) as core:
                 return (
                     "awaits" if core.describe(self._cluster.own.nonce()).awaits_data else "serves"
                 )
@@ -155,7 +156,7 @@ class Mover:
 
         self._say("a backup of the engine's data is taken; writes wait from here on")
         for _ in range(_TRIES):
-            with blueprint(self._address()) as core:
+            with blueprint(self._way()) as core:
                 take(
                     core,
                     taken,
@@ -199,7 +200,7 @@ class Mover:
                 deadline = time.monotonic() + _BACK
                 while True:
                     try:
-                        with blueprint(self._address()) as core:
+                        with blueprint(self._way()) as core:
                             restore(core, backup, nonce=self._cluster.own.nonce(), timeout=_WHOLE)
                         break
                     except DctlError:
@@ -207,7 +208,7 @@ class Mover:
                         if time.monotonic() > deadline:
                             raise
                     time.sleep(_AGAIN)
-            wait(self._address, self._cluster.own.nonce(), time.monotonic() + _BACK)
+            wait(self._way, self._cluster.own.nonce(), time.monotonic() + _BACK)
         self._file.unlink()
 
     def _resume(self, left: Plan) -> None:
@@ -218,7 +219,7 @@ class Mover:
                 self._hosts[seen.host].start(seen.name)
 
     def _writers(self, *states: State) -> list[Observed]:
-        things = self._cluster.look().things
+        things = [o for o in self._cluster.look().things if o.kind in RUNNING_KINDS]
         return [o for o in things if o.service in _WRITERS and o.state in states]
 
 
@@ -244,9 +245,7 @@ def let_leave(cluster: Movable, plan: Plan) -> None:
     gone = [s.name for s in plan.changed if s.service == ENGINE and s.resource is None]
     if plan.move or not (left := [name for name in gone if name not in asked]):
         return
-    with connect(
-        "Blueprint", cluster.address("blueprint"), timeout=_CALL, proof=cluster.own.proof()
-    ) as core:
+    with connect("Blueprint", cluster.way("blueprint"), timeout=_CALL) as core:
         for name in left:
             try:
                 remove(core, name, within=_BACK)
