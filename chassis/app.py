@@ -14,6 +14,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -22,7 +23,7 @@ import grpc
 from chassis import calls, process
 from chassis.clients import Address, connect
 from chassis.config import Config, Nothing, S, environment, load
-from chassis.discovery import Clients
+from chassis.discovery import BLUEPRINT, FUSE, Clients
 from chassis.errors import ChassisError, ConfigError
 from chassis.figures import Figures
 from chassis.guard import Guard
@@ -213,7 +214,7 @@ class Chassis(Generic[S]):
                 raise ChassisError(
                     "blueprint() is for a running service: call it in a hook, a runner or a handler"
                 ) from None
-            self._channel = connect(entrypoint, self._prove if self._proves else None)
+            self._channel = self._connect(BLUEPRINT, entrypoint)
         return self._channel
 
     def lock(
@@ -273,6 +274,7 @@ class Chassis(Generic[S]):
             fixed=services or {},
             watch=background.watch,
             prove=self._prove if self._proves else None,
+            tls=self.config.tls,
         )
         for hook in self._starts:
             await hook()
@@ -289,6 +291,7 @@ class Chassis(Generic[S]):
             slow=slow,
             metrics=metrics,
             guard=guard,
+            tls=self.config.tls,
         )
         self._bound = server.address
         if self.config.platform.service.entrypoint:
@@ -341,8 +344,7 @@ class Chassis(Generic[S]):
         identity = Identity(self.name, service.group, self.config.nonce, self.address, metadata)
 
         async def tell() -> None:
-            prove = self._prove if self._proves else None
-            await publish(channel, self.name, services, self._routes, prove)
+            await publish(channel, self.name, services, self._routes, partial(self._connect, FUSE))
 
         beat = self.config.platform.draft.beat
         return Registration(channel, identity, beat=beat, on_registered=tell)
@@ -384,6 +386,12 @@ class Chassis(Generic[S]):
     def _why_not(self) -> str:
         """Why it does not serve: it is ill, or nobody can find it yet."""
         return self._why_ill() or ("" if self._found else "the registry does not know it yet")
+
+    def _connect(self, core: str, address: str | Address) -> grpc.aio.Channel:
+        """A channel to a core service, that knows who we are if it wants to."""
+        tls = self.config.tls
+        prove = self._prove if self._proves else None
+        return connect(address, prove, tls.to(core) if tls else None)
 
     @property
     def _proves(self) -> bool:

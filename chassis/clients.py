@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import grpc
 
     from chassis.proof import Prove
+    from chassis.tls import Secure
 
 MAX_MESSAGE = 8 << 20
 """Bytes of the largest message that our clients and servers take: a page of a list may hold many
@@ -58,15 +59,21 @@ def parse_address(text: str) -> Address:
     return Address(bare, number)
 
 
-def connect(address: str | Address, prove: Prove | None = None) -> grpc.aio.Channel:
+def connect(
+    address: str | Address, prove: Prove | None = None, secure: Secure | None = None
+) -> grpc.aio.Channel:
     """An asyncio channel to `address`. It connects when it is used; each call proves with `prove`
-    who makes it."""
+    who makes it. With `secure` it is encrypted, and whoever is there has to prove who it is."""
     import grpc
 
     from chassis.proof import interceptors
 
     proving = interceptors(prove) if prove else None
-    return grpc.aio.insecure_channel(_target(address), options=OPTIONS, interceptors=proving)
+    target = _target(address)
+    if secure is None:
+        return grpc.aio.insecure_channel(target, options=OPTIONS, interceptors=proving)
+    options = (*OPTIONS, *secure.options)
+    return grpc.aio.secure_channel(target, secure.credentials, options, interceptors=proving)
 
 
 def connect_sync(address: str | Address) -> grpc.Channel:

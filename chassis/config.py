@@ -19,6 +19,7 @@ from typing_extensions import TypeVar
 from chassis.clients import Address, parse_address
 from chassis.errors import ChassisError, ConfigError
 from chassis.keys import in_files, overlay, unknown, variable
+from chassis.tls import Identity, read_identity
 from chassis.yaml import read_mapping
 
 
@@ -108,12 +109,13 @@ M = TypeVar("M", bound=BaseModel)
 @dataclass(frozen=True, slots=True)
 class Config(Generic[S]):
     """Everything that a service was told. `instance` is its stable name: a restart under it
-    replaces its entry in the registry."""
+    replaces its entry in the registry. With `tls` all that we serve and call is encrypted."""
 
     platform: Platform
     settings: S
     instance: str
     nonce_file: Path | None
+    tls: Identity | None = None
 
     @property
     def name(self) -> str:
@@ -144,7 +146,7 @@ class Config(Generic[S]):
         return Address(host, internal.port or bound.port)
 
 
-RESERVED = ("config", "instance", "nonce_file")
+RESERVED = ("config", "instance", "nonce_file", "tls_file")
 """DRAFT_<these> are variables that are no keys."""
 
 
@@ -172,7 +174,14 @@ def load(
     service = platform.service.model_copy(update={"name": told})
     platform = platform.model_copy(update={"service": service})
     file = env.get("DRAFT_NONCE_FILE")
-    config = Config(platform, settings, env.get("DRAFT_INSTANCE", ""), Path(file) if file else None)
+    tls = env.get("DRAFT_TLS_FILE")
+    config = Config(
+        platform,
+        settings,
+        env.get("DRAFT_INSTANCE", ""),
+        Path(file) if file else None,
+        read_identity(Path(tls)) if tls else None,
+    )
     config.nonce()
     return config
 

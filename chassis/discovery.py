@@ -17,10 +17,11 @@ from draft_api.core.registry.service_discovery.v1 import service_pb2_grpc as rpc
 
 from chassis.clients import connect
 from chassis.proof import Prove
+from chassis.tls import Identity, Secure
 
 log = logging.getLogger(__name__)
 
-CORE = ("blueprint", "catalyst", "fuse")
+BLUEPRINT, CATALYST, FUSE = CORE = ("blueprint", "catalyst", "fuse")
 """Services that are told who calls. Others could pass on what proves it."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
@@ -40,6 +41,7 @@ class Instances:
         self._changed = asyncio.Event()
         self._turn = 0
         self._prove: Prove | None = None
+        self._secure: Secure | None = None
 
     @property
     def known(self) -> bool:
@@ -95,9 +97,11 @@ class Instances:
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    def prove(self, how: Prove | None) -> None:
-        """Prove with each call from now on who makes it: to whom may not pass it on."""
-        self._prove = how
+    def introduce(self, prove: Prove | None, tls: Identity | None) -> None:
+        """From now on prove with each call who makes it, to who does not pass that on, and open
+        encrypted connections, to who proves to be that service."""
+        self._prove = prove
+        self._secure = tls.to(self.service) if tls else None
 
     def set(self, addresses: set[str]) -> None:
         """Be at these addresses from now on. Calls that run on others may end."""
@@ -106,7 +110,7 @@ class Instances:
             task = self._leaving[channel] = asyncio.create_task(channel.close(_FAREWELL))
             task.add_done_callback(partial(self._left, channel))
         for address in sorted(addresses - self._channels.keys()):
-            self._channels[address] = connect(address, self._prove)
+            self._channels[address] = connect(address, self._prove, self._secure)
         self._changed.set()
 
     async def close(self) -> None:
@@ -141,6 +145,7 @@ class Clients:
         self._fixed: Mapping[str, str] = {}
         self._blueprint: Callable[[], grpc.aio.Channel] | None = None
         self._prove: Prove | None = None
+        self._tls: Identity | None = None
         self._watch: Callable[[asyncio.Task[Any], str], None]
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -160,11 +165,13 @@ class Clients:
         fixed: Mapping[str, str],
         watch: Callable[[asyncio.Task[Any], str], None],
         prove: Prove | None = None,
+        tls: Identity | None = None,
     ) -> None:
         """Begin to follow. `fixed` are addresses of services that are not looked for; `watch` is
-        told each task, which ends by failing only; `prove` is for core services: who we are."""
+        told each task, which ends by failing only; `prove` is for core services: who we are; `tls`
+        for all of them."""
         self._blueprint, self._fixed, self._watch = blueprint, fixed, watch
-        self._prove = prove
+        self._prove, self._tls = prove, tls
         for instances in self._instances.values():
             self._begin(instances)
 
@@ -179,7 +186,8 @@ class Clients:
 
     def _begin(self, instances: Instances) -> None:
         assert self._blueprint is not None
-        instances.prove(self._prove if instances.service in CORE else None)
+        prove = self._prove if instances.service in CORE else None
+        instances.introduce(prove, self._tls)
         if instances.service in self._fixed:
             instances.set({self._fixed[instances.service]})
             return

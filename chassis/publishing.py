@@ -22,12 +22,13 @@ from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import Message
 
-from chassis.clients import Address, connect, parse_address
-from chassis.proof import Prove
+from chassis.clients import Address, parse_address
 
 log = logging.getLogger(__name__)
 
 FUSE_KEY = "fuse_address"
+
+Connect = Callable[[Address], grpc.aio.Channel]
 _CALL = 5.0
 _ROUTE = 15.0  # Fuse waits for its proxies, and says what they did
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
@@ -79,16 +80,16 @@ async def publish(
     service: str,
     names: Sequence[str],
     routes: Sequence[Route],
-    prove: Prove | None = None,
+    fuse: Connect,
 ) -> None:
-    """Tell all of it; waits with a back-off for whom is not there yet. `prove`: to Fuse, who we
-    are."""
+    """Tell all of it; waits with a back-off for whom is not there yet. `fuse` connects to Fuse at
+    an address."""
     keys = kv_rpc.KeyValueServiceStub(blueprint)
     for name in names:
         await _patiently(f"descriptors of {name}", partial(_describe, keys, name))
     for asked in routes:
         route = asked.to_proto(service)
-        await _patiently(f"route {route.name}", partial(_add, keys, route, prove))
+        await _patiently(f"route {route.name}", partial(_add, keys, route, fuse))
 
 
 async def _describe(keys: kv_rpc.KeyValueServiceAsyncStub, name: str) -> None:
@@ -105,9 +106,9 @@ async def _describe(keys: kv_rpc.KeyValueServiceAsyncStub, name: str) -> None:
 
 
 async def _add(
-    keys: kv_rpc.KeyValueServiceAsyncStub, route: networking.Route, prove: Prove | None
+    keys: kv_rpc.KeyValueServiceAsyncStub, route: networking.Route, fuse: Connect
 ) -> None:
-    async with connect(await _fuse(keys), prove) as channel:
+    async with fuse(await _fuse(keys)) as channel:
         stub = networking_rpc.NetworkingServiceStub(channel)
         await stub.AddRoute(networking.AddRouteRequest(route=route), timeout=_ROUTE)
     log.info("route is set", extra={"route": route.name})

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from chassis.guard import Guard
     from chassis.metrics import Metrics
     from chassis.slow import SlowLog
+    from chassis.tls import Identity
 
 OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE),
@@ -97,9 +98,11 @@ def make_server(
     slow: SlowLog | None = None,
     metrics: Metrics | None = None,
     guard: Guard | None = None,
+    tls: Identity | None = None,
 ) -> Server:
     """A server for `servicers` that is bound to `address` (port 0: any) and not yet started. Calls
-    are told to `slow` and counted in `metrics`; those of the `servicers` pass the `guard`.
+    are told to `slow` and counted in `metrics`; those of the `servicers` pass the `guard`. With
+    `tls` only who is of the same cluster gets a connection.
 
     Raises BindError when the address is taken, ChassisError for what is no servicer.
     """
@@ -112,7 +115,11 @@ def make_server(
     server.add_generic_rpc_handlers(tuple(handlers))
     _check_free(address)
     try:
-        port = server.add_insecure_port(str(address))
+        port = (
+            server.add_secure_port(str(address), tls.server())
+            if tls
+            else server.add_insecure_port(str(address))
+        )
     except RuntimeError:
         raise BindError(f"cannot listen on {address}: it was taken just now") from None
     return Server(server, calls, Address(address.host, port), names)

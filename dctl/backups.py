@@ -1,6 +1,6 @@
 """Backups through Blueprint: what the engine keeps into a file, and back.
 
-with blueprint(address) as core:
+with blueprint(way) as core:
     take(core, path, cluster="shop", nonce=nonce)
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dctl.archive import Manifest, Reader, Writer, reading, writing
-from dctl.clients import Connection, connect
+from dctl.clients import Connection, Way, connect
 from dctl.errors import DctlError, UnreachableError, WaitTimeoutError
 
 if TYPE_CHECKING:
@@ -49,11 +49,11 @@ class Blueprint:
 
 
 @contextmanager
-def blueprint(address: str) -> Iterator[Blueprint]:
-    """The Blueprint at host:port."""
+def blueprint(way: Way) -> Iterator[Blueprint]:
+    """The Blueprint that is reached so."""
     from draft_api.core.registry.backup.v1 import service_pb2_grpc as rpc
 
-    with connect("Blueprint", address, timeout=_CALL) as connection:
+    with connect("Blueprint", way, timeout=_CALL) as connection:
         yield Blueprint(connection, connection.stub(rpc.BackupServiceStub))
 
 
@@ -91,11 +91,11 @@ def restore(core: Blueprint, backup: Reader, *, nonce: str, timeout: float) -> N
         core.stub.Restore(_requests(backup, nonce), timeout=timeout)
 
 
-def wait(address: Callable[[], str], nonce: str, deadline: float) -> None:
+def wait(way: Callable[[], Way], nonce: str, deadline: float) -> None:
     """Return once Blueprint has begun anew and serves what was restored."""
     while True:
         try:
-            with blueprint(address()) as core:
+            with blueprint(way()) as core:
                 if not core.describe(nonce).awaits_data:
                     return
                 error: DctlError = UnreachableError("it has not begun anew yet")

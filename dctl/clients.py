@@ -1,6 +1,6 @@
 """Connections to the core services, and the one place where gRPC's errors become dctl's.
 
-    with connect("Blueprint", "127.0.0.1:2221", timeout=5.0) as blueprint:
+    with connect("Blueprint", Way("127.0.0.1:2221"), timeout=5.0) as blueprint:
         answer = blueprint.call(blueprint.stub(KeyValueServiceStub).Get, request)
 
 `call` is one question and its answer; `follow` is a stream that outlives its connection.
@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from dctl.errors import DctlError, NotFoundError, UnreachableError, WaitTimeoutError
@@ -19,6 +20,8 @@ from dctl.text import printable
 
 if TYPE_CHECKING:
     import grpc
+
+    from chassis.tls import Secure
 
 S = TypeVar("S")
 Q = TypeVar("Q")
@@ -37,22 +40,29 @@ class Stream(Protocol[R_co]):
     def cancel(self) -> bool: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a core service is reached: at host:port; with what proves to it who we are ("" where
+    it does not ask, see `chassis.proof`); encrypted, unless `secure` is None."""
+
+    address: str
+    proof: str = ""
+    secure: Secure | None = None
+
+
 class Connection:
     """One channel to one core service. Every method raises DctlErrors only."""
 
-    def __init__(
-        self, part: str, address: str, channel: grpc.Channel, *, timeout: float, proof: str = ""
-    ) -> None:
+    def __init__(self, part: str, way: Way, channel: grpc.Channel, *, timeout: float) -> None:
         self.part = part
-        self.proof = proof
-        self.address = address
+        self.way = way
         self.timeout = timeout
         self._channel = channel
 
     @property
     def who(self) -> str:
         """The service as messages name it."""
-        return f"{self.part} at {self.address}"
+        return f"{self.part} at {self.way.address}"
 
     def stub(self, kind: Callable[[grpc.Channel], S]) -> S:
         """A generated stub over this connection."""
@@ -143,14 +153,13 @@ class Connection:
 
 
 @contextmanager
-def connect(part: str, address: str, *, timeout: float, proof: str = "") -> Iterator[Connection]:
-    """A connection that stands; UnreachableError when nobody listens at the address. `proof`: of
-    who calls, see `chassis.proof`."""
-    _reach(part, address, timeout)
-    channel = _open(address)
+def connect(part: str, way: Way, *, timeout: float) -> Iterator[Connection]:
+    """A connection that stands; UnreachableError when nobody listens at the address."""
+    _reach(part, way.address, timeout)
+    channel = _open(way)
     try:
-        proven = _proving(channel, proof) if proof else channel
-        yield Connection(part, address, proven, timeout=timeout, proof=proof)
+        proven = _proving(channel, way.proof) if way.proof else channel
+        yield Connection(part, way, proven, timeout=timeout)
     finally:
         channel.close()
 
@@ -181,18 +190,18 @@ def translate(who: str, code: grpc.StatusCode, details: str, *, timeout: float) 
             return DctlError(said)
 
 
-def _open(address: str) -> grpc.Channel:
+def _open(way: Way) -> grpc.Channel:
     import grpc
 
-    return grpc.insecure_channel(
-        address,
-        options=[
-            ("grpc.max_receive_message_length", -1),  # a page of large values is no error
-            ("grpc.max_reconnect_backoff_ms", 1_000),  # else a restart is noticed minutes later
-            ("grpc.keepalive_time_ms", 20_000),  # a stream notices a peer that vanished
-            ("grpc.keepalive_timeout_ms", 5_000),
-        ],
-    )
+    options = [
+        ("grpc.max_receive_message_length", -1),  # a page of large values is no error
+        ("grpc.max_reconnect_backoff_ms", 1_000),  # else a restart is noticed minutes later
+        ("grpc.keepalive_time_ms", 20_000),  # a stream notices a peer that vanished
+        ("grpc.keepalive_timeout_ms", 5_000),
+    ]
+    if way.secure is None:
+        return grpc.insecure_channel(way.address, options)
+    return grpc.secure_channel(way.address, way.secure.credentials, [*options, *way.secure.options])
 
 
 def _proving(channel: grpc.Channel, proof: str) -> grpc.Channel:

@@ -22,6 +22,7 @@ from chassis.clients import connect
 from chassis.errors import LockError, LockLostError
 from chassis.locks import KEEP, Held, Locks, checked
 from dctl import leash
+from dctl.clients import Way
 from dctl.errors import LockedError, UsageError
 
 TOKEN = "DRAFT_LOCK_TOKEN"
@@ -33,22 +34,21 @@ _ENDED_BY = 128  # what shells add to the number of the signal that ended a comm
 
 
 def run_held(
-    blueprint: str,
+    blueprint: Way,
     name: str,
     argv: Sequence[str],
     *,
     ttl: float,
     wait: float | None,
-    proof: str = "",
 ) -> int:
     """Run the command under the lock; returns its exit code, as a shell tells it. LockedError when
-    the lock is not had within `wait` seconds, or is lost. `proof`: see `chassis.proof`."""
+    the lock is not had within `wait` seconds, or is lost."""
     try:
         checked(name, ttl)
     except ValueError as error:
         raise UsageError(str(error)) from None
     try:
-        return asyncio.run(_run(blueprint, proof, name, argv, ttl, wait))
+        return asyncio.run(_run(blueprint, name, argv, ttl, wait))
     except LockLostError as error:
         raise LockedError(f"{error}; {argv[0]} was ended") from error
     except LockError as error:
@@ -57,14 +57,13 @@ def run_held(
         return _ENDED_BY + signal.SIGTERM
 
 
-async def _run(
-    blueprint: str, proof: str, name: str, argv: Sequence[str], ttl: float, wait: float | None
-) -> int:
+async def _run(way: Way, name: str, argv: Sequence[str], ttl: float, wait: float | None) -> int:
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert task is not None
     loop.add_signal_handler(signal.SIGTERM, task.cancel)
     who = f"{getpass.getuser()}: {Path(argv[0]).name}"
-    async with connect(blueprint, (lambda: proof) if proof else None) as channel:
+    prove = (lambda: way.proof) if way.proof else None
+    async with connect(way.address, prove, way.secure) as channel:
         locks = Locks(lambda: channel, who)
         async with locks.hold(name, ttl=ttl, wait=wait) as held:
             return await _attend(held, argv, _GRACE * ttl)

@@ -69,7 +69,7 @@ def create(path: Path, force: bool, file: Path | None, format: Format, timeout: 
     if path.exists() and not force:
         raise DctlError(f"{path} is there already", hint="name another file, or add --force")
     cluster = open_cluster(file, variant())
-    with blueprint(cluster.address("blueprint")) as core:
+    with blueprint(cluster.way("blueprint")) as core:
         take(
             core,
             path,
@@ -125,13 +125,13 @@ def restore(path: Path, other_cluster: bool, file: Path | None, yes: bool, timeo
                 f"{path} is of cluster {manifest.cluster}, and {cluster.source} is {cluster.name}",
                 hint="name its spec with -f FILE, or say --other-cluster",
             )
-        with blueprint(cluster.address("blueprint")) as core:
+        with blueprint(cluster.way("blueprint")) as core:
             for line in _replaced(manifest, core.describe(cluster.own.nonce()).streams):
                 click.echo(line, err=True)
             if not yes:
                 confirm(f"Replace what {cluster.name} keeps by what it was then?")
             put_back(core, backup, nonce=cluster.own.nonce(), timeout=timeout)
-    wait(lambda: cluster.address("blueprint"), cluster.own.nonce(), deadline)
+    wait(lambda: cluster.way("blueprint"), cluster.own.nonce(), deadline)
     click.echo(f"{cluster.name} is as of {manifest.created}", err=True)
     click.echo("  its services register anew by themselves: dctl infra status", err=True)
 
@@ -159,7 +159,7 @@ def accept_loss(file: Path | None, yes: bool, format: Format) -> None:
     if not yes:
         confirm("What cannot be read is given up for good. Go on?")
     cluster = open_cluster(file, variant())
-    with blueprint(cluster.address("blueprint")) as core:
+    with blueprint(cluster.way("blueprint")) as core:
         accepted = core.accept_loss(cluster.own.nonce())
     if format != "table":
         emit("LossAccepted", {"streams": accepted}, format=format)

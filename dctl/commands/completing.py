@@ -50,8 +50,7 @@ def _live_keys(ctx: click.Context, prefix: str) -> Iterator[str]:
     from dctl.engine.cluster import open_cluster
 
     cluster = open_cluster(_file(ctx), _variant(ctx))
-    address, proof = cluster.address("blueprint"), cluster.own.proof()
-    with connect("Blueprint", address, timeout=_PATIENCE, proof=proof) as blueprint:
+    with connect("Blueprint", cluster.way("blueprint"), timeout=_PATIENCE) as blueprint:
         answer = blueprint.stub(rpc.KeyValueServiceStub).List(
             pb.ListRequest(prefix=prefix, page_size=_MOST), timeout=_PATIENCE
         )

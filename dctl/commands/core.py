@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from dctl.commands.options import variant
 
 if TYPE_CHECKING:
-    from dctl.clients import Connection
+    from dctl.clients import Connection, Way
 
 
 @contextmanager
@@ -20,15 +20,12 @@ def core(
     """A connection to `part` of the cluster that `file` declares (default: the nearest)."""
     from dctl.clients import connect
 
-    address, proof = way_to(part, file)
-    with connect(part.capitalize(), address, timeout=timeout, proof=proof) as connection:
+    with connect(part.capitalize(), way_to(part, file), timeout=timeout) as connection:
         yield connection
 
 
-def way_to(part: str, file: Path | None) -> tuple[str, str]:
-    """host:port of `part`, and what proves to it who we are, if it asks. Errors of the spec come
-    before anything is asked."""
+def way_to(part: str, file: Path | None) -> Way:
+    """How `part` is reached. Errors of the spec come before anything is asked."""
     from dctl.engine.cluster import open_cluster
 
-    cluster = open_cluster(file, variant())
-    return cluster.address(part), cluster.own.proof()
+    return open_cluster(file, variant()).way(part)

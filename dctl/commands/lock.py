@@ -83,10 +83,10 @@ def acquire(
         raise UsageError(f'no command "{printable(command[0])}"')
     with _store(file, _CONNECT) as (blueprint, stub):
         lock, _ = _held(blueprint, stub, name)
-        address, proof = blueprint.address, blueprint.proof
+        way = blueprint.way
     if lock is not None and wait != 0:
         click.echo(f"waiting for lock {printable(name)}: {_words(lock)}", err=True)
-    return run_held(address, name, command, ttl=ttl, wait=wait, proof=proof)
+    return run_held(way, name, command, ttl=ttl, wait=wait)
 
 
 @group.command(name="list")

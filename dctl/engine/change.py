@@ -15,6 +15,7 @@ from typing import Any
 
 from dctl.engine.apply import Event, Result
 from dctl.engine.apply import apply as carry_out
+from dctl.engine.catalogue.site import is_for
 from dctl.engine.history import ENDED, Release, next_number
 from dctl.engine.plan import Plan
 from dctl.engine.records import entry, resource_from, resource_json, who
@@ -35,7 +36,7 @@ class Intent:
     to: int | None = None
     of: int | None = None
     keep: bool = True
-    secrets: Mapping[str, str] = field(default_factory=dict)
+    secrets: Callable[[], Mapping[str, str]] = dict
     machines: Mapping[str, Json] = field(default_factory=dict)
 
 
@@ -55,7 +56,7 @@ def change(
     with first.lock(who()) as lease:
         plan = decide()
         number = next_number(first.journal())
-        _share(intent.secrets, plan, hosts, first)
+        _share(intent.secrets(), plan, hosts, first)
         begun = bool(plan.changed or plan.move)
         if begun:
             first.record(_begin(intent, number, plan))
@@ -101,7 +102,8 @@ def _share(secrets: Mapping[str, str], plan: Plan, hosts: Mapping[str, Host], fi
     whole cluster."""
     for secret, text in secrets.items():
         first.keep_secret(secret, "" if plan.scope and first.secret(secret) else text)
-        for name in dict.fromkeys(step.host for step in plan.changed if step.resource):
+        changed = [step for step in plan.changed if step.resource]
+        for name in dict.fromkeys(s.host for s in changed if is_for(secret, s.service)):
             if hosts[name] is not first:
                 hosts[name].keep_secret(secret, first.secret(secret))
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from dctl.clients import Way
 from dctl.engine.apply import Event, Result
 from dctl.engine.catalogue.ground import Ground
 from dctl.engine.catalogue.parts import parts
@@ -92,7 +93,7 @@ class OpenCluster:
         self._say = say
         self.secrets = Vault(loaded, lambda: self._first.secret(KEY))
         self.own = OwnSecrets(loaded.cluster, lambda: self._first, self.secrets.value)
-        self._hosts = Hosts(loaded, say, self.secrets, self.own.proof)
+        self._hosts = Hosts(loaded, say, self.secrets, self.own.proof, self.own.identity)
 
     @property
     def readers(self) -> Mapping[str, Reader]:
@@ -174,10 +175,10 @@ class OpenCluster:
             self.name, asked, sight_of, probes(self.readers, asked, sight_of), now=time.time()
         )
 
-    def address(self, part: str) -> str:
-        """host:port, as it is reached from here, of a core part of this cluster that is up. Raises
-        UnreachableError without one: what listens where it would is another cluster's then."""
-        return self._hosts.address(part)
+    def way(self, part: str) -> Way:
+        """How a core part of this cluster that is up is reached from here. Raises UnreachableError
+        without one: what listens where it would is another cluster's then."""
+        return self._hosts.way(part)
 
     def apply(self, plan: Plan, *, on_event: Callable[[Event], None]) -> Result:
         """Carry `plan` out under the cluster's lock and keep a record of it. Raises DctlError when
@@ -321,7 +322,7 @@ class OpenCluster:
         return self.secrets.digest(name)
 
     def _intent(self, what: str, *, to: int | None = None, of: int | None = None) -> Intent:
-        runtime, notes, secrets = self.spec.runtime, self._hosts.notes, self.own.to_keep()
+        runtime, notes, secrets = self.spec.runtime, self._hosts.notes, self.own.to_keep
         return Intent(what, str(self.source), runtime, to, of, secrets=secrets, machines=notes)
 
     def _change(

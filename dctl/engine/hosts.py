@@ -8,14 +8,25 @@ from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from dctl.clients import Way
 from dctl.engine.catalogue.parts import placed
-from dctl.engine.catalogue.site import Site
+from dctl.engine.catalogue.site import Site, encrypts
 from dctl.engine.departed import Departed, notes
 from dctl.engine.ports import PortBook
 from dctl.engine.runtimes import Restored, Runtime, Say, runtimes_of
 from dctl.engine.sight import Sight, look
 from dctl.errors import UnreachableError
-from dctl.hosts.base import RUNNING_KINDS, Host, Json, Observed, Reader, Resource, Secrets, State
+from dctl.hosts.base import (
+    RUNNING_KINDS,
+    Host,
+    Identify,
+    Json,
+    Observed,
+    Reader,
+    Resource,
+    Secrets,
+    State,
+)
 from dctl.hosts.routes import INGRESS, RouteHost, RouteReader
 from dctl.spec import Loaded
 
@@ -29,13 +40,13 @@ class Hosts:
     """The hosts of a spec, in its order, each under its runtime; and the ingress."""
 
     def __init__(
-        self, loaded: Loaded, say: Say, secrets: Secrets, proof: Callable[[], str]
+        self, loaded: Loaded, say: Say, secrets: Secrets, proof: Callable[[], str], own: Identify
     ) -> None:
-        self._proof = proof
+        self._proof, self._own = proof, own
         self._spec, self._root, self._source = loaded.cluster, loaded.root, loaded.path
         self._departed = Departed(loaded, say, secrets, lambda: self._fleet)
         self._runtimes: Mapping[str, Runtime] = runtimes_of(
-            loaded, say, lambda: self._fleet, secrets
+            loaded, say, lambda: self._fleet, secrets, own
         )
 
     @property
@@ -57,11 +68,11 @@ class Hosts:
     @functools.cached_property
     def _readers(self) -> dict[str, Reader]:
         own = {reader.name: reader for readers in self._looking.values() for reader in readers}
-        return {**own, INGRESS: RouteReader(self._spec.name, self._fuse, self._proof)}
+        return {**own, INGRESS: RouteReader(self._spec.name, self._fuse)}
 
     @functools.cached_property
     def _changing(self) -> dict[str, Host]:
-        ingress = RouteHost(self._spec.name, self._fuse, self._proof)
+        ingress = RouteHost(self._spec.name, self._fuse)
         hosts = [runtime.hosts() for runtime in self._runtimes.values()]
         return {**{name: host for each in hosts for name, host in each.items()}, INGRESS: ingress}
 
@@ -90,27 +101,27 @@ class Hosts:
             raise error
         return sight
 
-    def _fuse(self) -> str:
-        return self.address("fuse")
+    def _fuse(self) -> Way:
+        return self.way("fuse")
 
     def routes(self, sight: Sight) -> RouteReader:
         """The ingress as it is reached when that was seen."""
 
-        def fuse() -> str:
-            if found := self._address("fuse", sight.things):
+        def fuse() -> Way:
+            if found := self._way("fuse", sight.things):
                 return found
             raise UnreachableError(f"Fuse of cluster {self._spec.name} is not there")
 
-        return RouteReader(self._spec.name, fuse, self._proof)
+        return RouteReader(self._spec.name, fuse)
 
-    def address(self, part: str) -> str:
-        """host:port, as it is reached from here, of a core part of this cluster that is up. Raises
-        UnreachableError without one: what listens where it would is another cluster's then."""
+    def way(self, part: str) -> Way:
+        """How a core part of this cluster that is up is reached from here. Raises UnreachableError
+        without one: what listens where it would is another cluster's then."""
         self.warm(part)
         why = "is not there"
         for host in dict.fromkeys(placed(self._spec).get(part, {}).values()):
             sight = look({host: [self._looking[host][0]]})
-            if found := self._address(part, sight.things):
+            if found := self._way(part, sight.things):
                 return found
             states = [seen.state for seen in sight.things if seen.service == part]
             why = next((f"is {state}" for state in states), why)
@@ -164,9 +175,12 @@ class Hosts:
         fleet.warm()
         return fleet
 
-    def _address(self, part: str, things: Iterable[Observed]) -> str:
+    def _way(self, part: str, things: Iterable[Observed]) -> Way | None:
+        """To a part as it runs, which may not be what is asked for now."""
         for seen in things:
             its = seen.service == part and seen.kind in RUNNING_KINDS
             if its and seen.state in UP and seen.ports:
-                return str(self.readers[seen.host].reach(next(iter(seen.ports.values()))))
-        return ""
+                address = self.readers[seen.host].reach(next(iter(seen.ports.values())))
+                own = self._own() if encrypts(seen.spec) else None
+                return Way(str(address), self._proof(), own.to(part) if own else None)
+        return None

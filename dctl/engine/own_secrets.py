@@ -1,4 +1,5 @@
-"""The cluster's own secrets: what services join with, and what the engine's nodes ask for.
+"""The cluster's own secrets: what services join with, what the engine's nodes ask for, and what all
+prove themselves with.
 
 dctl makes what the spec does not name, at the first apply, and the cluster's first host keeps it.
 """
@@ -9,7 +10,17 @@ from collections.abc import Callable
 from secrets import token_urlsafe
 
 from chassis.proof import by_nonce, nonce_of
-from dctl.engine.catalogue.site import ENGINE, NONCE, engine_secret, own_nonce, own_nonces
+from chassis.tls import Identity
+from dctl.engine.catalogue.parts import core_parts, engine_hosts
+from dctl.engine.catalogue.site import (
+    AUTHORITY,
+    ENGINE,
+    NONCE,
+    engine_secret,
+    own_identity,
+    own_nonce,
+    own_nonces,
+)
 from dctl.hosts.base import Host
 from dctl.secrets.references import secret_name
 from dctl.spec import Cluster
@@ -25,6 +36,7 @@ class OwnSecrets:
         self._spec = spec
         self._first = first
         self._value = value
+        self._own: Identity | None = None
 
     def nonce(self) -> str:
         """What services join with; "" where any nonce is accepted, or before one was made."""
@@ -41,9 +53,18 @@ class OwnSecrets:
         asked = self._spec.security.calls == "token"
         return by_nonce("dctl", self.nonce()) if asked else ""
 
+    def identity(self) -> Identity | None:
+        """What proves to services that it is dctl who calls; None before one was needed."""
+        if self._own is None and (authority := self._first().secret(AUTHORITY)):
+            from dctl.secrets.authority import identity
+
+            self._own = Identity.of(identity(authority, "dctl").encode("ascii"))
+        return self._own
+
     def to_keep(self) -> dict[str, str]:
         """What the hosts have to keep, by name; "" keeps what is there, or makes something."""
         engine = {} if self._spec.core.nats is False else {ENGINE: ""}
+        engine |= self._identities()
         named = self._spec.security.nonce
         if named == "any":
             return engine
@@ -55,7 +76,25 @@ class OwnSecrets:
         return {NONCE: text, **nonces, **engine}
 
     def make(self) -> None:
-        """Make the engine's password, if there is none: once, so the cluster's lock is held."""
+        """Make the engine's password and the authority, if they are needed and not there: once, so
+        the cluster's lock is held. The authority stays with the first host."""
         first = self._first()
         if self._spec.core.nats is not False and not first.secret(ENGINE):
             first.keep_secret(ENGINE, engine_secret())
+        if self._spec.security.tls and not first.secret(AUTHORITY):
+            from dctl.secrets.authority import new_authority
+
+            first.keep_secret(AUTHORITY, new_authority(self._spec.name))
+
+    def _identities(self) -> dict[str, str]:
+        """The key and certificate of each part, by name."""
+        authority = self._first().secret(AUTHORITY) if self._spec.security.tls else ""
+        if not authority:
+            return {}
+        from dctl.secrets.authority import identity
+
+        hosts = {"nats": engine_hosts(self._spec)}
+        return {
+            own_identity(part): identity(authority, part, hosts.get(part, ()))
+            for part in (*core_parts(self._spec.core), *self._spec.services)
+        }

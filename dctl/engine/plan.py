@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from dctl.engine.growth import Move, crossing, refuse
 from dctl.engine.moves import served, start_first, told_to_move, with_moves
-from dctl.engine.quorum import unwell_first
+from dctl.engine.quorum import all_at_once, unwell_first
 from dctl.engine.rollout import stand_ins, with_stand_ins
 from dctl.engine.scope import WHOLE, Scope, within
 from dctl.engine.sight import Sight
@@ -142,7 +142,7 @@ def _rolled_out(
     chosen: Sequence[Step], there: Mapping[Key, Observed], cluster: str, scope: Scope
 ) -> list[Step]:
     """The steps, with those of rollouts and of what moves where they belong."""
-    chosen = unwell_first(chosen, there)
+    chosen = all_at_once(unwell_first(chosen, there), there)
     moving = start_first(chosen, there)
     steps = [step for step in chosen if step not in moving]
     steps = with_stand_ins(steps, there, cluster, served(moving, steps))

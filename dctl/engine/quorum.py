@@ -6,9 +6,11 @@ well once it has caught up. One that is not well itself takes nothing away, and 
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from dctl.engine.catalogue.site import encrypts
 from dctl.engine.gate import patience
 from dctl.engine.step import Step
 from dctl.errors import DctlError
@@ -37,6 +39,22 @@ def unwell_first(steps: Sequence[Step], there: Mapping[Key, Observed]) -> list[S
         for at, step in zip(places, sorted((found[at] for at in places), key=runs), strict=True):
             found[at] = step
     return found
+
+
+def all_at_once(steps: Sequence[Step], there: Mapping[Key, Observed]) -> list[Step]:
+    """The steps; replicas of which some would encrypt and others not are exchanged together, for
+    meanwhile they could not speak to each other."""
+    return [_together(step, there.get(key_of(step)), len(steps)) for step in steps]
+
+
+def _together(step: Step, seen: Observed | None, most: int) -> Step:
+    asked = step.resource
+    if not (seen and seen.spec and asked and asked.rollout and asked.rollout.quorum):
+        return step
+    if encrypts(seen.spec) == encrypts(asked.spec):
+        return step
+    rollout = dataclasses.replace(asked.rollout, quorum=False, parallel=most)
+    return dataclasses.replace(step, resource=dataclasses.replace(asked, rollout=rollout))
 
 
 def await_others(own: Resource, others: Sequence[Resource], ask: Ask) -> None:

@@ -25,8 +25,6 @@ def unsupported(cluster: Cluster) -> Iterator[tuple[Path, str]]:
             yield ("infra", name, "from"), f'no entry "{backing.source}"; there are: {entries}'
     for name, service in cluster.services.items():
         yield from _service(cluster, ("services", name), service)
-    if cluster.security.tls:
-        yield ("security", "tls"), "not as yet"
 
 
 def _hosts(cluster: Cluster) -> Iterator[tuple[Path, str]]:

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from chassis.tls import Identity
 
 Json = Any
 """A JSON value: None, bool, int, float, str, list, dict."""
@@ -58,7 +61,8 @@ class Check:
     """How health is asked for. Times in seconds.
 
     `target` is "host:port" for grpc and tcp, a URL for http. exec runs `argv`: in the container of
-    the instance named by `target`, where the host has containers.
+    the instance named by `target`, where the host has containers. With a `service` grpc is
+    encrypted, and whoever answers has to prove to be that one.
     A resource is unhealthy after `retries` failures in a row; failures during the first `start`
     seconds do not count.
     """
@@ -70,6 +74,7 @@ class Check:
     timeout: float = 2.0
     retries: int = 3
     start: float = 30.0
+    service: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +230,15 @@ class Secrets(Protocol):
 
     def remember(self, name: str, digest: str, text: str) -> None:
         """An older value that is about to go: what uses it may be put back."""
+
+
+Identify = Callable[[], "Identity | None"]
+"""Who dctl is to what encrypts; None while nothing does."""
+
+
+def nobody() -> Identity | None:
+    """For a host on which nothing encrypts."""
+    return None
 
 
 class Reader(Protocol):

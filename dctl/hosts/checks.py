@@ -8,7 +8,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterable
 
-from dctl.hosts.base import Check, Probe
+from dctl.hosts.base import Check, Identify, Probe, nobody
 
 _HEALTH = "/grpc.health.v1.Health/Check"
 # HealthCheckResponse{status: SERVING} and the names of the others; parsed by hand, for its
@@ -20,11 +20,11 @@ _SAID = 2000  # bytes of an answer that is not well, in which it may say why
 _STATUS = {b"": "UNKNOWN", b"\x08\x02": "NOT_SERVING", b"\x08\x03": "SERVICE_UNKNOWN"}
 
 
-def probe(check: Check) -> Probe:
-    """Ask once, within `check.timeout`."""
+def probe(check: Check, own: Identify = nobody) -> Probe:
+    """Ask once, within `check.timeout`; as `own` where one has to say who asks."""
     match check.type:
         case "grpc":
-            return _grpc(check)
+            return _grpc(check, own)
         case "http":
             return _http(check)
         case "tcp":
@@ -33,12 +33,19 @@ def probe(check: Check) -> Probe:
             return _exec(check)
 
 
-def _grpc(check: Check) -> Probe:
+def _grpc(check: Check, own: Identify) -> Probe:
     import grpc
 
     # An own pool: a shared one keeps the back-off of the last failed probe. No proxy: it is near.
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
-    with grpc.insecure_channel(check.target, options=options) as channel:
+    if not check.service:
+        opened = grpc.insecure_channel(check.target, options)
+    elif identity := own():
+        secure = identity.to(check.service)
+        opened = grpc.secure_channel(check.target, secure.credentials, [*options, *secure.options])
+    else:
+        return Probe(False, f"{check.target} is encrypted, and there is no certificate to ask with")
+    with opened as channel:
         ask: Callable[..., tuple[bytes, grpc.Call]] = channel.unary_unary(_HEALTH).with_call
         try:
             answer, call = ask(b"", timeout=check.timeout)

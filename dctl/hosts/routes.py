@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dctl.clients import Connection, connect
+from dctl.clients import Connection, Way, connect
 from dctl.errors import UnreachableError
 from dctl.hosts.base import (
     Json,
@@ -56,24 +56,23 @@ class RouteSpec:
 
 
 class RouteReader(PassiveReader):
-    """The looking face. `fuse` tells Fuse's address at the time of the call, so that it may have
-    been picked by the very apply that asks; it raises UnreachableError while there is none. `proof`
-    tells what proves to it who we are."""
+    """The looking face. `fuse` tells the way to Fuse at the time of the call, so that its address
+    may have been picked by the very apply that asks; it raises UnreachableError while there is
+    none."""
 
     name = INGRESS
 
-    def __init__(self, cluster: str, fuse: Callable[[], str], proof: Callable[[], str]) -> None:
+    def __init__(self, cluster: str, fuse: Callable[[], Way]) -> None:
         self._cluster = cluster
         self._fuse = fuse
-        self._proof = proof
 
     def observe(self) -> Sequence[Observed]:
         """The routes of ours; none while Fuse does not run, for then nobody serves them."""
         try:
-            address = self._fuse()
+            way = self._fuse()
         except UnreachableError:
             return []
-        if not _listens(address):
+        if not _listens(way.address):
             return []
         from draft_api.core.control_plane.networking.v1 import service_pb2 as pb
 
@@ -97,7 +96,7 @@ class RouteReader(PassiveReader):
     def _connected(self) -> Iterator[tuple[Connection, Any]]:
         from draft_api.core.control_plane.networking.v1 import service_pb2_grpc as rpc
 
-        with connect("Fuse", self._fuse(), timeout=_TIMEOUT, proof=self._proof()) as fuse:
+        with connect("Fuse", self._fuse(), timeout=_TIMEOUT) as fuse:
             yield fuse, fuse.stub(rpc.NetworkingServiceStub)
 
 

@@ -74,7 +74,9 @@ class Secret(Part):
 class Security(Part):
     """`nonce`: a secret's reference, `any` to accept every one; without it dctl makes one."""
 
-    tls: Flag = False
+    tls: Flag = Field(
+        False, description="all that parts say to each other is encrypted, between proven ends"
+    )
     nonce: Nonce | None = None
     calls: Literal["any", "token"] = Field(
         "any", description="token: calls to the core services prove who makes them"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from dctl.spec.types import LOCAL, Runtime, Selector
+from dctl.spec.types import LOCAL, LOOPBACK, Runtime, Selector
 
 if TYPE_CHECKING:
     from dctl.spec.model import Cluster, Host
@@ -34,3 +34,12 @@ def hosts_for(on: Selector | None, cluster: Cluster) -> list[str]:
         for name, host in hosts_of(cluster).items()
         if on is None or on.matches(name, host.labels)
     ]
+
+
+def address_of(host: str, cluster: Cluster) -> str:
+    """Where the other hosts of a cluster reach one; "" when it has no others."""
+    machines = hosts_of(cluster)
+    if len(machines) == 1:
+        return ""
+    machine = machines[host]
+    return machine.address or (machine.ssh.host if machine.ssh else LOOPBACK)

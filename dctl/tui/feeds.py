@@ -22,6 +22,7 @@ from draft_api.core.registry.service_discovery.v1 import service_pb2_grpc as sd_
 from google.protobuf.message import DecodeError
 from grpc import RpcError, aio
 
+from chassis.clients import connect
 from dctl.engine.cluster import OpenCluster
 from dctl.errors import DctlError
 from dctl.text import shorten
@@ -142,8 +143,8 @@ async def _events(cluster: OpenCluster, store: Store) -> None:
 
 
 async def _channel(cluster: OpenCluster, part: str) -> aio.Channel:
-    address = await asyncio.to_thread(cluster.address, part)
-    channel = aio.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
+    way = await asyncio.to_thread(cluster.way, part)
+    channel = connect(way.address, (lambda: way.proof) if way.proof else None, way.secure)
     try:
         async with asyncio.timeout(_READY):
             await channel.channel_ready()

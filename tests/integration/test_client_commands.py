@@ -16,6 +16,7 @@ from draft_services.blueprint.settings import Settings
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from dctl.__main__ import run
+from dctl.clients import Way
 from dctl.errors import ExitCode
 from tests.support.blueprint import Node, blueprint_node, details, value
 from tests.support.catalyst import event, produce, serving_catalyst
@@ -64,7 +65,7 @@ class Cli:
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
     cli = Cli(capsys)
-    monkeypatch.setattr("dctl.commands.core.way_to", lambda part, file: (cli.addresses[part], ""))
+    monkeypatch.setattr("dctl.commands.core.way_to", lambda part, file: Way(cli.addresses[part]))
     return cli
 
 

@@ -19,12 +19,21 @@ pytestmark = pytest.mark.timeout(900)
 CORE = ("nats-1", "blueprint-1", "catalyst-1", "fuse-1", "envoy-1")
 
 
+class Encrypted(Cluster):
+    """All its containers speak to each other by TLS."""
+
+    def write(self, *, replicas: int = 1, extra: str = "") -> None:
+        super().write(replicas=replicas, extra=extra)
+        spec = self.folder / "cluster.yaml"
+        spec.write_text(spec.read_text().replace("{nonce: any}", "{nonce: any, tls: true}"))
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster that stands in containers; its name is its folder's, so that runs never meet."""
     folder = tmp_path_factory.mktemp("docker")
     base = base_image()
-    cluster = Cluster(folder, name=f"t{abs(hash(str(folder))):x}"[:12])
+    cluster = Encrypted(folder, name=f"t{abs(hash(str(folder))):x}"[:12])
     cluster.extra = f"runtime: docker\nimages: {{base: {base}}}\n"
     cluster.write()
     try:

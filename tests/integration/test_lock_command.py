@@ -30,8 +30,9 @@ from tests.support.waiting import until, until_answered
 PROGRAM = """
 import sys
 import dctl.commands.core
+from dctl.clients import Way
 from dctl.__main__ import main
-dctl.commands.core.way_to = lambda part, file: (sys.argv[1], "")
+dctl.commands.core.way_to = lambda part, file: Way(sys.argv[1])
 main(sys.argv[2:])
 """
 FOREVER = "echo up > {up}; while :; do sleep 0.1; done"

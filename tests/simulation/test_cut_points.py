@@ -101,7 +101,7 @@ class World:
 
     def apply(self, asked: Sequence[Resource], intent: Intent | None = None) -> Result:
         return change(
-            intent or Intent("apply", secrets={"nonce": ""}),
+            intent or Intent("apply", secrets=lambda: {"nonce": ""}),
             self.hosts,
             self.first,
             lambda: self.plan(asked),

@@ -14,6 +14,8 @@ from draft_api.core.message_broker.actors.v1 import consumer_pb2_grpc, producer_
 from draft_api.core.registry.key_value.v1 import service_pb2_grpc as key_value
 from draft_api.core.registry.service_discovery.v1 import service_pb2_grpc as discovery
 
+from dctl.clients import Way
+
 Answer = Callable[[Any, grpc.ServicerContext], Any]
 
 
@@ -82,7 +84,7 @@ def running_core(monkeypatch: pytest.MonkeyPatch) -> Iterator[CoreStub]:
     """A core that every command of this process finds, whichever part it asks for."""
     core = CoreStub()
     core.start()
-    monkeypatch.setattr("dctl.commands.core.way_to", lambda part, file: (core.address, ""))
+    monkeypatch.setattr("dctl.commands.core.way_to", lambda part, file: Way(core.address))
     try:
         yield core
     finally:

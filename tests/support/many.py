@@ -17,7 +17,7 @@ from dctl.engine.desired import desired
 from dctl.engine.hosts import Hosts
 from dctl.engine.plan import Plan, make_plan
 from dctl.engine.ports import PortBook
-from dctl.hosts.base import Kind, Resource
+from dctl.hosts.base import Kind, Resource, nobody
 from dctl.hosts.passive import NoSecrets
 from dctl.hosts.ssh import Fleet
 from dctl.hosts.ssh.fleet import Answer
@@ -97,7 +97,7 @@ class Many:
         class FakeHosts(Hosts):
             _fleet = fleet
 
-        hosts = FakeHosts(self._loaded, lambda _: None, NoSecrets(), lambda: "")
+        hosts = FakeHosts(self._loaded, lambda _: None, NoSecrets(), lambda: "", nobody)
         sight = hosts.look()
 
         def free(host: str, address: str) -> int:

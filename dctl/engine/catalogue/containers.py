@@ -11,10 +11,12 @@ from pathlib import Path
 from dctl.engine.catalogue.site import (
     ENGINE,
     NONCE_VARIABLE,
+    TLS_VARIABLE,
     Instance,
     Port,
     Site,
     digests_of,
+    own_identity,
     own_nonce,
 )
 from dctl.hosts.base import Check, Condition, Endpoint, Json, Kind, Need
@@ -26,6 +28,7 @@ from dctl.secrets.references import SCHEME, is_reference, secret_name
 FILES = "/etc/draft"
 NONCE_FILE = "/run/draft/nonce"
 ENGINE_FILE = "/run/draft/engine"
+IDENTITY_FILE = "/run/draft/tls"
 CORE = "core"
 
 
@@ -47,6 +50,9 @@ class ContainerSite(Site):
 
     def nonce_of(self, service: str) -> str:
         return self.nonce  # each container has its own file
+
+    def identity_of(self, service: str) -> str:
+        return IDENTITY_FILE
 
     @property
     def engine_secret(self) -> str:
@@ -95,6 +101,8 @@ class ContainerSite(Site):
             secrets[NONCE_FILE] = own_nonce(one.service) if own else self.nonce_from
         if program.engine:
             secrets[ENGINE_FILE] = ENGINE
+        if TLS_VARIABLE in program.env:
+            secrets[IDENTITY_FILE] = own_identity(one.service)
         # A nonce of its own is made from the cluster's.
         of = [*secrets.values(), *([self.nonce_from] if NONCE_FILE in secrets else [])]
         return ContainerSpec(

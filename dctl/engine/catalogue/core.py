@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any
 
 from dctl import __version__, bundled
 from dctl.engine.catalogue.ground import Ground
-from dctl.engine.catalogue.parts import core_parts
-from dctl.engine.catalogue.site import Port, Program, to_yaml
+from dctl.engine.catalogue.parts import core_parts, engine_hosts
+from dctl.engine.catalogue.site import TLS_VARIABLE, Port, Program, to_yaml
 from dctl.engine.growth import EPOCH
 from dctl.hosts.base import Check, Endpoint, Kind, Resource
 from dctl.hosts.routes import INGRESS, RouteSpec
@@ -51,6 +52,8 @@ def _nats(ground: Ground, part: Nats, instance: str) -> Program:
     site = ground.site(instance)
     client = ground.port(instance, "client", part.listen)
     monitor = ground.port(instance, "monitor", part.monitor, inner=True)
+    identity = ground.identity("nats", instance)
+    tls = _engine_tls(ground, identity[TLS_VARIABLE]) if identity else ""
     values = {
         "cluster": ground.cluster.name,
         "name": site.named(instance),
@@ -60,18 +63,18 @@ def _nats(ground: Ground, part: Nats, instance: str) -> Program:
         "max_store": part.max_store,
         "max_memory": part.max_memory,
         "cluster_of": "",
+        "tls": tls,
         # Relative to the configuration: the only way in which NATS includes a file.
         "secret": os.path.relpath(site.engine_secret, site.files(instance)),
     }
     ports = {"client": client, "monitor": monitor}
     if part.replicas > 1:
         ports["cluster"] = ground.port(instance, "cluster", part.cluster)
-        values["cluster_of"] = _cluster_of(ground, part, ports["cluster"])
-    template = Path(__file__).with_name("nats.conf").read_text()
+        values["cluster_of"] = _cluster_of(ground, part, ports["cluster"], tls)
     return Program(
-        env={EPOCH: str(ground.epoch)} if ground.epoch else {},
+        env={**({EPOCH: str(ground.epoch)} if ground.epoch else {}), **identity},
         argv=(site.binary("nats-server"), "--config", f"{site.files(instance)}/nats.conf"),
-        files={"nats.conf": Template(template).substitute(values)},
+        files={"nats.conf": Template(_text("nats.conf")).substitute(values)},
         ports=ports,
         check=Check("http", f"http://{monitor.target}/healthz"),
         source=__version__,
@@ -81,13 +84,25 @@ def _nats(ground: Ground, part: Nats, instance: str) -> Program:
     )
 
 
-def _cluster_of(ground: Ground, part: Nats, own: Port) -> str:
+def _text(name: str) -> str:
+    return Path(__file__).with_name(name).read_text()
+
+
+def _engine_tls(ground: Ground, identity: str) -> str:
+    """The part of a node's configuration by which it encrypts, for its clients and for others of
+    its sort. It names what is in the certificate: when that changes, nodes are to read it anew."""
+    known = ", ".join(engine_hosts(ground.cluster))
+    return Template(_text("nats-tls.conf")).substitute(identity=identity, known=known)
+
+
+def _cluster_of(ground: Ground, part: Nats, own: Port, tls: str) -> str:
     """The part of a node's configuration that makes it one of several."""
     routes = (
         ground.port(other, "cluster", part.cluster).call for other in ground.instances["nats"]
     )
-    return Template(Path(__file__).with_name("nats-cluster.conf").read_text()).substitute(
+    return Template(_text("nats-cluster.conf")).substitute(
         name=ground.cluster.name,
+        tls=tls,
         listen=own.bind,
         routes=", ".join(f'"nats-route://{route}"' for route in routes),
     )
@@ -152,7 +167,7 @@ def _chassis(
         env=ground.bootstrap(name, instance, ports),
         files={"config.yaml": to_yaml({name: {**settings, **part.config}})},
         ports=ports,
-        check=Check("grpc", str(ports["grpc"].target)),
+        check=Check("grpc", str(ports["grpc"].target), service=ground.peer(name)),
         needs=needs,
         source=__version__,
         engine="engine" in settings,
@@ -171,10 +186,15 @@ def _envoy(ground: Ground, part: Envoy, instance: str) -> Program:
         "admin_port": admin.bind.port,
         "xds_address": xds.host,
         "xds_port": xds.port,
+        "secrets": "[]",
+        "xds_security": "",
     }
+    if identity := ground.identity("envoy", instance):
+        values |= _proxy_security(identity[TLS_VARIABLE])
     template = (bundled.folder("envoy_templates") / "envoy.yaml").read_text()
     return Program(
         # One worker is plenty for a laptop; each costs memory for its own connection pools.
+        env=ground.identity("envoy", instance),
         argv=(
             site.binary("envoy"),
             "--config-path",
@@ -192,6 +212,19 @@ def _envoy(ground: Ground, part: Envoy, instance: str) -> Program:
         needs={"fuse": "started"},
         source=__version__,
     )
+
+
+def _proxy_security(identity: str) -> dict[str, str]:
+    """What the bootstrap of a proxy gets whose key and certificates are in that file."""
+    from ruamel.yaml import YAML
+
+    template = (bundled.folder("envoy_templates") / "tls.yaml").read_text()
+    found = YAML(typ="safe").load(Template(template).substitute(identity=identity))
+    # JSON is YAML, on one line.
+    return {
+        "secrets": json.dumps(found["secrets"]),
+        "xds_security": f"      transport_socket: {json.dumps(found['transport_socket'])}\n",
+    }
 
 
 def _exposed(ground: Ground) -> Iterator[Resource]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dctl.engine.catalogue.parts import parts, placed
-from dctl.engine.catalogue.site import NONCE_VARIABLE, Instance, Port, Program, Site
+from dctl.engine.catalogue.site import NONCE_VARIABLE, TLS_VARIABLE, Instance, Port, Program, Site
 from dctl.hosts.base import Condition, Endpoint, Need, Resource
 from dctl.spec import Cluster
 from dctl.spec.types import LOOPBACK, Address
@@ -82,6 +82,15 @@ class Ground:
             else dict(wishes)
         )
 
+    def identity(self, service: str, instance: str) -> dict[str, str]:
+        """The variable that names an instance's key and certificate, where everything encrypts."""
+        wanted = self.cluster.security.tls
+        return {TLS_VARIABLE: self.site(instance).identity_of(service)} if wanted else {}
+
+    def peer(self, service: str) -> str:
+        """What a service proves to be to who calls it; "" where nothing encrypts."""
+        return service if self.cluster.security.tls else ""
+
     def bootstrap(self, service: str, instance: str, ports: Mapping[str, Port]) -> dict[str, str]:
         """The environment that every chassis service reads."""
         grpc, metrics = ports.get("grpc"), ports.get(METRICS)
@@ -91,6 +100,7 @@ class Ground:
             "DRAFT_INSTANCE": instance,
             "DRAFT_SERVICE_NAME": service,
             "PYTHONUNBUFFERED": "1",
+            **self.identity(service, instance),
         }
         blueprint = self.cluster.core.blueprint
         if blueprint is not False and (chosen := self.near("blueprint", instance)):

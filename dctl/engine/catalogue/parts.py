@@ -9,7 +9,8 @@ from pathlib import Path
 from dctl import bundled
 from dctl.spec import Cluster
 from dctl.spec.core import Core, CorePart
-from dctl.spec.placement import hosts_for, hosts_of
+from dctl.spec.placement import address_of, hosts_for, hosts_of
+from dctl.spec.types import LOOPBACK
 from dctl.spec.workload import Backing, Workload
 
 CORE_PARTS = ("nats", "blueprint", "catalyst", "fuse", "envoy")
@@ -25,6 +26,17 @@ def parts(cluster: Cluster) -> dict[str, Workload]:
 def placed(cluster: Cluster) -> dict[str, dict[str, str]]:
     """The replicas of each part, and the host of each."""
     return {name: _dealt(name, part, cluster) for name, part in parts(cluster).items()}
+
+
+def engine_hosts(cluster: Cluster) -> tuple[str, ...]:
+    """By what names and addresses nodes of the engine may call each other."""
+    nats = cluster.core.nats
+    if nats is False:
+        return ()
+    there = placed(cluster)["nats"]
+    given = [nats.cluster.host] if nats.cluster.given else []
+    addresses = [address_of(host, cluster) or LOOPBACK for host in there.values()]
+    return tuple(sorted({*there, *given, *addresses}))
 
 
 def _dealt(name: str, part: Workload, cluster: Cluster) -> dict[str, str]:

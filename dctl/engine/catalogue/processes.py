@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dctl import bundled
-from dctl.engine.catalogue.site import NONCE_VARIABLE, Instance, Port, Site, digests_of
+from dctl.engine.catalogue.site import (
+    ENGINE,
+    NONCE_VARIABLE,
+    Instance,
+    Port,
+    Site,
+    digests_of,
+    own_identity,
+    own_nonce,
+)
 from dctl.hosts.base import Endpoint, Json, Kind
 from dctl.hosts.process import ProcessSpec
 from dctl.sources import source_digest
@@ -18,18 +27,17 @@ from dctl.spec.workload import Service, Workload
 @dataclass(frozen=True, kw_only=True)
 class ProcessSite(Site):
     """`files_of(name)` and `data_of(name)` are the folders of an instance, in the file of
-    `secret_of(name, secret)` it reads a secret. `engine_file` is that of the engine's secret,
+    `secret_of(name, secret)` it reads a secret.
     `nonce_file` that of the cluster's own, which is the secret `nonce_name` of the spec, if it is
-    not dctl's, and `own_nonce_of(service)` that of a service's own. `api` is the package that the
-    workspace generates of its protobufs: its services import it from there."""
+    not dctl's, and `secret_file(name)` that of another one of the cluster's own. `api` is the
+    package that the workspace generates of its protobufs: its services import it from there."""
 
     kind = Kind.PROCESS
 
     files_of: Callable[[str], Path]
     data_of: Callable[[str], Path]
     secret_of: Callable[[str, str], Path]
-    engine_file: Path
-    own_nonce_of: Callable[[str], Path]
+    secret_file: Callable[[str], Path]
     nonce_file: Path | None = None
     nonce_name: str = ""
     api: Path | None = None
@@ -39,11 +47,15 @@ class ProcessSite(Site):
         return str(self.nonce_file or "")
 
     def nonce_of(self, service: str) -> str:
-        return str(self.own_nonce_of(service)) if service in self.own_nonces else self.nonce
+        own = service in self.own_nonces
+        return str(self.secret_file(own_nonce(service))) if own else self.nonce
+
+    def identity_of(self, service: str) -> str:
+        return str(self.secret_file(own_identity(service)))
 
     @property
     def engine_secret(self) -> str:
-        return str(self.engine_file)
+        return str(self.secret_file(ENGINE))
 
     def secret(self, instance: str, name: str) -> str:
         return str(self.secret_of(instance, name))

@@ -61,7 +61,7 @@ def _replica(ground: Ground, name: str, service: Service, instance: str) -> Prog
         env=env,
         files={"config.yaml": to_yaml(_merged(_config(folder), service.config))},
         ports=ports,
-        check=health_check(health, ports) if health else None,
+        check=health_check(health, ports, ground.peer(name) if folder else "") if health else None,
         needs={"blueprint": "healthy"},
         cwd=folder or ground.root,
         image=service.image or "",

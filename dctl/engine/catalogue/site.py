@@ -26,6 +26,10 @@ NONCE_VARIABLE = "DRAFT_NONCE_FILE"
 """The variable that names the file of the cluster's own secret."""
 NONCE = "nonce"
 """The cluster's own secret, which whoever joins has to know, unless the spec names another one."""
+TLS_VARIABLE = "DRAFT_TLS_FILE"
+"""The variable that names the file with a key and certificate, of all that encrypts."""
+AUTHORITY = "authority"
+"""The secret that is the cluster's certificate authority, which no program gets."""
 ENGINE = "engine"
 """The secret that holds the engine's password."""
 
@@ -109,6 +113,10 @@ class Site(ABC):
     @abstractmethod
     def nonce_of(self, service: str) -> str:
         """The file of the secret with which a service joins; "" where any nonce is accepted."""
+
+    @abstractmethod
+    def identity_of(self, service: str) -> str:
+        """The file of a service's key and certificate as its programs see it."""
 
     @property
     @abstractmethod
@@ -203,6 +211,22 @@ def own_nonce(service: str) -> str:
     return f"{NONCE}-{service}"
 
 
+def own_identity(service: str) -> str:
+    """The secret that is a service's key and certificate."""
+    return f"tls-{service}"
+
+
+def is_for(secret: str, service: str) -> bool:
+    """Whether programs of a service are given that secret of the cluster's own."""
+    own = (own_nonce(service), own_identity(service))
+    return secret in own or not secret.startswith((own_nonce(""), own_identity("")))
+
+
+def encrypts(spec: Mapping[str, Json] | None) -> bool:
+    """Whether what runs with that, of whatever kind, speaks to others by TLS."""
+    return TLS_VARIABLE in ((spec or {}).get("env") or {})
+
+
 def engine_secret() -> str:
     """A new password of the engine, in words of its nodes' configuration."""
     return f'engine: "{secrets.token_urlsafe(32)}"\n'
@@ -230,8 +254,9 @@ def rollout_of(part: Workload) -> Rollout:
     )
 
 
-def health_check(health: Health, ports: Mapping[str, Port]) -> Check | None:
-    """The spec's `health` on the ports that an instance got."""
+def health_check(health: Health, ports: Mapping[str, Port], service: str = "") -> Check | None:
+    """The spec's `health` on the ports that an instance got. `service` is what its gRPC port proves
+    to be, where it encrypts."""
     timing: dict[str, Any] = {
         "interval": health.interval,
         "timeout": health.timeout,
@@ -246,7 +271,9 @@ def health_check(health: Health, ports: Mapping[str, Port]) -> Check | None:
     target = ports[named].target
     if health.http:
         return Check("http", f"http://{target}{health.http}", **timing)
-    return Check("grpc" if health.grpc else "tcp", str(target), **timing)
+    if health.grpc:
+        return Check("grpc", str(target), service=service, **timing)
+    return Check("tcp", str(target), **timing)
 
 
 def to_yaml(document: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from dctl.engine.catalogue.parts import by_host
 from dctl.engine.runtimes.base import Restored, Runtime, Say, Settled
-from dctl.hosts.base import Secrets
+from dctl.hosts.base import Identify, Secrets
 from dctl.spec import Loaded
 from dctl.spec.placement import hosts_of, runtime_on
 
@@ -26,12 +26,13 @@ __all__ = ["Restored", "Runtime", "Say", "departed_of", "runtimes_of"]
 
 
 def runtimes_of(
-    loaded: Loaded, say: Say, fleet: Callable[[], Fleet], secrets: Secrets
+    loaded: Loaded, say: Say, fleet: Callable[[], Fleet], secrets: Secrets, own: Identify
 ) -> Mapping[str, Runtime]:
     """The runtime of each host that the spec asks for. `say` hears of long work, `fleet` gives the
-    way to the machines that are reached by SSH, `secrets` the values that are delivered."""
+    way to the machines that are reached by SSH, `secrets` the values that are delivered, `own` who
+    we are to what encrypts."""
     return {
-        host: _runtime(Settled.of(loaded, host, parts, secrets), loaded, say, fleet)
+        host: _runtime(Settled.of(loaded, host, parts, secrets, own), loaded, say, fleet)
         for host, parts in by_host(loaded.cluster).items()
     }
 

@@ -9,10 +9,9 @@ from typing import Protocol
 
 from dctl.engine.catalogue.site import NONCE, Site
 from dctl.engine.ports import PortBook
-from dctl.hosts.base import Host, Reader, Resource, Secrets
+from dctl.hosts.base import Host, Identify, Reader, Resource, Secrets, nobody
 from dctl.spec import Cluster, Loaded
-from dctl.spec.placement import hosts_of
-from dctl.spec.types import LOOPBACK
+from dctl.spec.placement import address_of, hosts_of
 from dctl.spec.workload import Workload
 
 Say = Callable[[str], None]
@@ -55,7 +54,7 @@ class Restored:
 class Settled:
     """What is settled for a runtime before it looks at anything: its host and the parts that are
     placed there, the cluster's spec and workspace, the address at which the other hosts reach this
-    one ("" without any), and whom to ask for the values of secrets."""
+    one ("" without any), whom to ask for the values of secrets, and for who we are."""
 
     host: str
     parts: Mapping[str, Workload]
@@ -64,15 +63,21 @@ class Settled:
     address: str
     variables: Mapping[str, str]
     secrets: Secrets
+    own: Identify = nobody
 
     @classmethod
     def of(
-        cls, loaded: Loaded, host: str, parts: Mapping[str, Workload], secrets: Secrets
+        cls,
+        loaded: Loaded,
+        host: str,
+        parts: Mapping[str, Workload],
+        secrets: Secrets,
+        own: Identify = nobody,
     ) -> Settled:
         cluster = loaded.cluster
         machine = hosts_of(cluster)[host]
         address = address_of(host, cluster)
-        return cls(host, parts, cluster, loaded.root, address, machine.variables, secrets)
+        return cls(host, parts, cluster, loaded.root, address, machine.variables, secrets, own)
 
     @property
     def nonce_from(self) -> str:
@@ -80,12 +85,3 @@ class Settled:
         where any nonce is accepted."""
         nonce = self.cluster.security.nonce
         return "" if nonce == "any" else nonce or NONCE
-
-
-def address_of(host: str, cluster: Cluster) -> str:
-    """Where the other hosts of a cluster reach one; "" when it has no others."""
-    machines = hosts_of(cluster)
-    if len(machines) == 1:
-        return ""
-    machine = machines[host]
-    return machine.address or (machine.ssh.host if machine.ssh else LOOPBACK)

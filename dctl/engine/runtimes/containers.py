@@ -40,7 +40,11 @@ class Containers:
         images = ImageReader(self._images_host, self._name, self._by_tag(), self._present)
         if self._fleet is None:
             own: Reader = DockerReader(
-                self._name, workspace=root, host=self._host, engine=self._engine
+                self._name,
+                workspace=root,
+                host=self._host,
+                engine=self._engine,
+                own=self._settled.own,
             )
         else:
             from dctl.hosts.docker.remote import RemoteDockerReader
@@ -51,6 +55,7 @@ class Containers:
                 fleet=self._fleet,
                 host=self._host,
                 engine=self._engine,
+                own=self._settled.own,
             )
         return {self._host: own, images.name: images}
 
@@ -68,7 +73,13 @@ class Containers:
             self._base_url if self._fleet else lambda: "",
         )
         if self._fleet is None:
-            own = DockerHost(self._name, workspace=root, host=self._host, engine=self._engine)
+            own = DockerHost(
+                self._name,
+                workspace=root,
+                host=self._host,
+                engine=self._engine,
+                own=self._settled.own,
+            )
         else:
             from dctl.hosts.docker.remote import RemoteDockerHost
 
@@ -78,6 +89,7 @@ class Containers:
                 fleet=self._fleet,
                 host=self._host,
                 engine=self._engine,
+                own=self._settled.own,
             )
         own.secrets = self._settled.secrets
         return {self._host: own, images.name: images}

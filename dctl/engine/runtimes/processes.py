@@ -10,7 +10,7 @@ from pathlib import Path
 from dctl import __version__
 from dctl.engine.catalogue.parts import CORE_PARTS
 from dctl.engine.catalogue.processes import ProcessSite, code_digest
-from dctl.engine.catalogue.site import ENGINE, NONCE, Site, own_nonce, own_nonces
+from dctl.engine.catalogue.site import NONCE, Site, own_nonces
 from dctl.engine.ports import PortBook
 from dctl.engine.runtimes.base import Restored, Say, Settled
 from dctl.hosts.base import Host, Kind, Reader, Resource
@@ -29,13 +29,19 @@ class Processes:
         from dctl.hosts.process import ProcessReader
 
         host = self._settled.host
-        return {host: ProcessReader(self._name, workspace=self._settled.root, host=host)}
+        return {
+            host: ProcessReader(
+                self._name, workspace=self._settled.root, host=host, own=self._settled.own
+            )
+        }
 
     def hosts(self) -> Mapping[str, Host]:
         from dctl.hosts.process import ProcessHost
 
         host = self._settled.host
-        own = ProcessHost(self._name, workspace=self._settled.root, host=host)
+        own = ProcessHost(
+            self._name, workspace=self._settled.root, host=host, own=self._settled.own
+        )
         own.secrets, own.say = self._settled.secrets, self._say
         return {host: own}
 
@@ -50,9 +56,8 @@ class Processes:
             files_of=functools.partial(instance_dir, self._name),
             data_of=functools.partial(data_dir, self._name),
             secret_of=functools.partial(delivered_file, self._name),
-            engine_file=secret_file(self._name, ENGINE),
             own_nonces=own_nonces(self._settled.cluster),
-            own_nonce_of=lambda service: secret_file(self._name, own_nonce(service)),
+            secret_file=functools.partial(secret_file, self._name),
             nonce_file=secret_file(self._name, NONCE) if self._settled.nonce_from else None,
             nonce_name=secret_name(self._settled.nonce_from),
             api=self._api,

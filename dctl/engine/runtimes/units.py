@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dctl.engine.catalogue.site import ENGINE, NONCE, Site, own_nonce, own_nonces
+from dctl.engine.catalogue.site import NONCE, Site, own_nonces
 from dctl.engine.catalogue.units import CORE, UnitSite
 from dctl.engine.ports import PortBook
 from dctl.engine.runtimes.base import Restored, Say, Settled
@@ -28,7 +28,7 @@ class Units:
     def __init__(self, settled: Settled, say: Say, fleet: Fleet) -> None:
         self._settled, self._say, self._fleet = settled, say, fleet
         self._name, self._host = settled.cluster.name, settled.host
-        self._reader = SystemdReader(self._name, fleet=fleet, host=self._host)
+        self._reader = SystemdReader(self._name, fleet=fleet, host=self._host, own=settled.own)
 
     def readers(self) -> Mapping[str, Reader]:
         software = SoftwareReader(self._name, self._reader, self._wanted)
@@ -36,7 +36,7 @@ class Units:
 
     def hosts(self) -> Mapping[str, Host]:
         software = SoftwareHost(self._name, self._reader, self._wanted, self._fleet, self._say)
-        own = SystemdHost(self._name, fleet=self._fleet, host=self._host)
+        own = SystemdHost(self._name, fleet=self._fleet, host=self._host, own=self._settled.own)
         own.secrets = self._settled.secrets
         return {self._host: own, software.name: software}
 
@@ -50,9 +50,8 @@ class Units:
             files_of=lambda instance: Path(layout.files(instance)),
             data_of=lambda instance: Path(layout.data(instance)),
             secret_of=lambda instance, name: Path(layout.credential(instance, name)),
-            engine_file=Path(layout.secret(ENGINE)),
             own_nonces=own_nonces(self._settled.cluster),
-            own_nonce_of=lambda service: Path(layout.secret(own_nonce(service))),
+            secret_file=lambda name: Path(layout.secret(name)),
             nonce_file=Path(layout.secret(NONCE)) if self._settled.nonce_from else None,
             nonce_name=secret_name(self._settled.nonce_from),
             software=self._wanted(),

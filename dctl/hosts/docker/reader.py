@@ -12,7 +12,17 @@ from typing import Any
 
 from dctl.errors import DctlError, NotFoundError
 from dctl.hosts import ports
-from dctl.hosts.base import Check, Endpoint, Kind, Observed, PortOwner, Probe, State
+from dctl.hosts.base import (
+    Check,
+    Endpoint,
+    Identify,
+    Kind,
+    Observed,
+    PortOwner,
+    Probe,
+    State,
+    nobody,
+)
 from dctl.hosts.docker import logs
 from dctl.hosts.docker.client import Engine
 from dctl.hosts.docker.naming import INSTANCE, Found, Listed, asked, instances, strangers
@@ -32,9 +42,16 @@ class DockerReader:
     """Observe the containers of `cluster`, as the checkout at `workspace` sees them."""
 
     def __init__(
-        self, cluster: str, *, workspace: Path, host: str = "local", engine: Engine | None = None
+        self,
+        cluster: str,
+        *,
+        workspace: Path,
+        host: str = "local",
+        engine: Engine | None = None,
+        own: Identify = nobody,
     ) -> None:
         self.name = host
+        self._own = own
         self._cluster = cluster
         self._folder = StateFolder(state_dir(cluster))
         self._owner = Owner(self._folder, cluster, workspace)
@@ -73,7 +90,7 @@ class DockerReader:
             return self._exec(check)
         from dctl.hosts import checks  # here, for a plan probes nothing
 
-        return checks.probe(check)
+        return checks.probe(check, self._own)
 
     def given(self, name: str) -> Mapping[str, str]:
         found = instances(self._listed(), self._cluster).get(name)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dctl.errors import DctlError
 from dctl.hosts.attached import run_attached
-from dctl.hosts.base import Check, Endpoint, PortOwner, Probe
+from dctl.hosts.base import Check, Endpoint, Identify, PortOwner, Probe, nobody
 from dctl.hosts.docker.client import Engine
 from dctl.hosts.docker.host import DockerHost
 from dctl.hosts.docker.reader import DockerReader
@@ -38,13 +38,14 @@ class RemoteDockerReader(DockerReader):
         fleet: Fleet,
         host: str,
         engine: Engine | None = None,
+        own: Identify = nobody,
     ) -> None:
         engine = engine or Engine(host, lambda: fleet.tunnel(host).base_url())
-        super().__init__(cluster, workspace=workspace, host=host, engine=engine)
+        super().__init__(cluster, workspace=workspace, host=host, engine=engine, own=own)
         self._fleet = fleet
         self._agent = Agent(fleet, host, Layout(cluster))
         self._marks = MachineMarks(self._agent)
-        self._machine = SystemdReader(cluster, fleet=fleet, host=host)
+        self._machine = SystemdReader(cluster, fleet=fleet, host=host, own=own)
 
     def port_owner(self, endpoint: Endpoint) -> PortOwner | None:
         return self._publisher(endpoint) or self._machine.port_owner(endpoint)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dctl.errors import NotFoundError
 from dctl.hosts import ports
-from dctl.hosts.base import Check, Endpoint, Observed, PortOwner, Probe
+from dctl.hosts.base import Check, Endpoint, Identify, Observed, PortOwner, Probe, nobody
 from dctl.hosts.process import delivered, logs
 from dctl.hosts.process.layout import Layout
 from dctl.hosts.process.observed import observed
@@ -21,8 +21,11 @@ from dctl.hosts.state.owner import Owner
 class ProcessReader:
     """Observe the processes of `cluster`, as the checkout at `workspace` sees them."""
 
-    def __init__(self, cluster: str, *, workspace: Path, host: str = "local") -> None:
+    def __init__(
+        self, cluster: str, *, workspace: Path, host: str = "local", own: Identify = nobody
+    ) -> None:
         self.name = host
+        self._own = own
         self._cluster = cluster
         self._layout = Layout(state_dir(cluster))
         self._owner = Owner(self._layout, cluster, workspace)
@@ -60,7 +63,7 @@ class ProcessReader:
     def probe(self, check: Check) -> Probe:
         from dctl.hosts import checks  # here, for a plan probes nothing
 
-        return checks.probe(check)
+        return checks.probe(check, self._own)
 
     def given(self, name: str) -> Mapping[str, str]:
         return delivered.read(self._layout, name)

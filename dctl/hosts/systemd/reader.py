@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from dctl.errors import DctlError, NotFoundError
-from dctl.hosts.base import Check, Endpoint, Observed, PortOwner, Probe
+from dctl.hosts.base import Check, Endpoint, Identify, Observed, PortOwner, Probe, nobody
 from dctl.hosts.ports import reachable
 from dctl.hosts.ssh import Fleet
 from dctl.hosts.systemd.ask import Agent
@@ -23,8 +23,9 @@ _PATIENCE = 30.0  # seconds, for what takes some milliseconds
 class SystemdReader:
     """Observe the processes of `cluster` on the machine `host` of a fleet."""
 
-    def __init__(self, cluster: str, *, fleet: Fleet, host: str) -> None:
+    def __init__(self, cluster: str, *, fleet: Fleet, host: str, own: Identify = nobody) -> None:
         self.name = host
+        self._own = own
         self._cluster = cluster
         self._fleet = fleet
         self._layout = Layout(cluster)
@@ -109,7 +110,7 @@ class SystemdReader:
         there = Endpoint(url.hostname or "", url.port or default)
         here = str(self._fleet.tunnel(self.name).port(there))
         target = here if check.type == "grpc" else urlunsplit(url._replace(netloc=here))
-        answer = checks.probe(dataclasses.replace(check, target=target))
+        answer = checks.probe(dataclasses.replace(check, target=target), self._own)
         why = answer.reason.replace(here, str(there))
         # ssh takes the connection here, and drops it when nobody takes it there.
         if any(words in why for words in ("reset by peer", "Socket closed", "without response")):

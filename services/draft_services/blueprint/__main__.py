@@ -12,7 +12,10 @@ PORT = 2221
 def main() -> None:
     """Serve until told to stop."""
     app = Chassis(SERVICE, settings=Configuration, port=PORT)
-    blueprint = Blueprint(app.settings.blueprint, address=str(app.address))
+    tls = app.config.tls
+    blueprint = Blueprint(
+        app.settings.blueprint, address=str(app.address), tls=tls.context() if tls else None
+    )
     for servicer in blueprint.servicers:
         app.add_servicer(servicer)
     app.on_start(blueprint.open)

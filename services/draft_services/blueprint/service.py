@@ -8,6 +8,7 @@ import functools
 import gc
 import logging
 from collections.abc import Awaitable, Callable, Iterator
+from ssl import SSLContext
 from typing import Any
 
 from chassis.figures import Figure
@@ -50,15 +51,16 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 
 
 class Blueprint:
-    """One Blueprint node. `address` is where others reach it, as host:port."""
+    """One Blueprint node. `address` is where others reach it, as host:port; with `tls` it speaks
+    to the engine."""
 
-    def __init__(self, settings: Settings, *, address: str) -> None:
+    def __init__(self, settings: Settings, *, address: str, tls: SSLContext | None = None) -> None:
         self._settings = settings
         name, engine = f"blueprint {address}", settings.nats
         self._connection = Connection(
-            engine, name=name, login=settings.login("draft"), epoch=settings.epoch
+            engine, name=name, login=settings.login("draft", tls), epoch=settings.epoch
         )
-        system = Connection(engine, name=name, login=settings.login("system"))
+        system = Connection(engine, name=name, login=settings.login("system", tls))
         several = bool(settings.engine) and system.copies > 1
         self._connections = [self._connection, *([system] if several else [])]
         nodes = Nodes(self._connection, system if several else None)

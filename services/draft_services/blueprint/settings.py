@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from ssl import SSLContext
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -82,9 +83,9 @@ class Settings(BaseModel):
                 ) from None
         return value
 
-    def login(self, user: str) -> Login | None:
+    def login(self, user: str, tls: SSLContext | None = None) -> Login | None:
         """As what `user` of the engine we come; None to one that asks nobody."""
-        return accounts.login(self.engine, user)
+        return accounts.login(self.engine, user, tls)
 
     @property
     def limits(self) -> Limits:

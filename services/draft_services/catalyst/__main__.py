@@ -19,7 +19,8 @@ class Configuration(BaseModel):
 
 def main() -> None:
     app = Chassis("catalyst", settings=Configuration, port=PORT)
-    catalyst = Catalyst(app.settings.catalyst)
+    tls = app.config.tls
+    catalyst = Catalyst(app.settings.catalyst, tls=tls.context() if tls else None)
     for servicer in catalyst.servicers:
         app.add_servicer(servicer)
     app.on_start(catalyst.open)

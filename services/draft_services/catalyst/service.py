@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
+from ssl import SSLContext
 
 from chassis.figures import Figure
 from draft_services.catalyst.broker import Broker
@@ -19,11 +20,11 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.05, 2.0
 
 
 class Catalyst:
-    """One Catalyst node."""
+    """One Catalyst node; with `tls` it speaks to the engine."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, tls: SSLContext | None = None) -> None:
         self._settings = settings
-        self._journal = Journal(settings.nats, login(settings.engine), settings.epoch)
+        self._journal = Journal(settings.nats, login(settings.engine, tls=tls), settings.epoch)
         self._broker = Broker(self._journal)
         self.servicers = (Producer(self._broker), Consumer(self._broker))
         self._running: asyncio.Task[None] | None = None

@@ -8,6 +8,7 @@ that the nodes include in their configuration, so it has that shape.
 from __future__ import annotations
 
 import re
+import ssl
 from pathlib import Path
 
 from draft_services.engine.connection import Login
@@ -17,11 +18,11 @@ USER, SYSTEM = "draft", "system"
 ANY = "any"
 
 
-def login(engine: str, user: str = USER) -> Login | None:
+def login(engine: str, user: str = USER, tls: ssl.SSLContext | None = None) -> Login | None:
     """The login with the password that is in the file `engine`. ``any`` is the password of an
-    engine for tests; "" of one that asks nobody."""
+    engine for tests; "" of one that asks nobody. With `tls` the connection is encrypted."""
     if engine in ("", ANY):
-        return Login(user, engine) if engine else None
+        return Login(user, engine, tls) if engine else None
     try:
         text = Path(engine).read_text(encoding="utf-8")
     except OSError as error:
@@ -30,4 +31,4 @@ def login(engine: str, user: str = USER) -> Login | None:
         ) from error
     if not (found := re.search(r'"(\S+)"', text)):
         raise Misused(f"the engine's secret {engine} holds no password: dctl infra apply")
-    return Login(user, found[1])
+    return Login(user, found[1], tls)

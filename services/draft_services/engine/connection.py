@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from chassis.tls import host_name
 from draft_services.engine.errors import Unavailable, refused, translated
 
 logger = logging.getLogger(__name__)
@@ -28,6 +30,7 @@ REQUEST_TIMEOUT = 5.0
 _RECONNECT_WAIT = 0.1  # a killed server is back in ~0.1 s under a supervisor
 _PING_INTERVAL = 3  # nats-py's 120 s would leave us hanging on a stopped server
 _REFUSED = "Authorization Violation"  # in words of the server
+_HOST_NAME = host_name("nats")  # in the certificate of every node
 _DRAIN_TIMEOUT = 2
 _AGAIN = 0.05  # seconds until what was cancelled and still runs is cancelled again
 _MOST_COPIES = 5
@@ -46,10 +49,11 @@ class _Asked(NamedTuple):
 
 
 class Login(NamedTuple):
-    """Who we are to the engine."""
+    """Who we are to the engine; with `tls` we and it prove that by certificates as well."""
 
     user: str
     password: str
+    tls: ssl.SSLContext | None = None
 
     def __repr__(self) -> str:
         return f"Login({self.user})"
@@ -286,6 +290,8 @@ class Connection:
             name=self.name,
             user=self._login.user if self._login else None,
             password=self._login.password if self._login else None,
+            tls=self._login.tls if self._login else None,
+            tls_hostname=_HOST_NAME if self._login and self._login.tls else None,
             connect_timeout=2,
             reconnect_time_wait=_RECONNECT_WAIT,  # type: ignore[arg-type]  # seconds, a float too
             max_reconnect_attempts=-1,

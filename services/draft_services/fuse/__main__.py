@@ -22,7 +22,12 @@ class Config(BaseModel):
 def main() -> None:
     """Compose and run."""
     app = Chassis("fuse", settings=Config, port=PORT)
-    fuse = Fuse(app.settings.fuse, blueprint=app.blueprint, url=lambda: app.address.url)
+    fuse = Fuse(
+        app.settings.fuse,
+        blueprint=app.blueprint,
+        url=lambda: app.address.url,
+        tls=app.config.tls is not None,
+    )
     app.add_servicer(fuse.servicer)
     app.add_handler(fuse.xds)
     app.guard()

@@ -85,8 +85,16 @@ Changes = dict[tuple[Kind, str], Change]
 class Publisher:
     """Keeps the fleet at what the mirror of Blueprint says."""
 
-    def __init__(self, fleet: Fleet, listen: Endpoint, cors_origins: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        listen: Endpoint,
+        cors_origins: Iterable[str] = (),
+        *,
+        tls: bool = False,
+    ) -> None:
         self._fleet = fleet
+        self._tls = tls
         self._listener = listener(listen)
         self._cors_origins = tuple(cors_origins)
         self._services: Services = {}
@@ -195,7 +203,7 @@ class Publisher:
         assert self._routing is not None
         configuration, routes = self._routing
         upstreams = {route.upstream for route in routes}
-        clusters = cluster_resources(upstreams, self._services)
+        clusters = cluster_resources(upstreams, self._services, tls=self._tls)
         self._fleet.publish(snapshot([*clusters, self._listener, configuration]))
 
 

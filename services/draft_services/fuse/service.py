@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 class Fuse:
     """One Fuse node. `blueprint` connects to Blueprint and `url` says where others reach us; both
-    are asked once the loop runs."""
+    are asked once the loop runs. With `tls` proxies encrypt what they send to services."""
 
     def __init__(
         self,
@@ -29,10 +29,11 @@ class Fuse:
         *,
         blueprint: Callable[[], grpc.aio.Channel],
         url: Callable[[], str],
+        tls: bool = False,
     ) -> None:
         self._url = url
         self._fleet = Fleet()
-        self._publisher = Publisher(self._fleet, settings.ingress, settings.cors_origins)
+        self._publisher = Publisher(self._fleet, settings.ingress, settings.cors_origins, tls=tls)
         self._blueprint = Blueprint(blueprint)
         self._mirror = Mirror(self._blueprint, self._publisher, self._announce)
         self.servicer = NetworkingRpc(self._blueprint, self._mirror, self._publisher)

@@ -5,7 +5,7 @@ import pytest
 from draft_api.core.registry.key_value.v1 import service_pb2 as pb
 from draft_api.core.registry.key_value.v1 import service_pb2_grpc as rpc
 
-from dctl.clients import connect, translate
+from dctl.clients import Way, connect, translate
 from dctl.errors import DctlError, ExitCode, UnreachableError, WaitTimeoutError
 from tests.support.core_stub import CoreStub, refuse, running_core
 
@@ -34,7 +34,7 @@ def test_nobody_listening_is_told_by_name_and_address(core: CoreStub) -> None:
     core.stop()
     with (
         pytest.raises(UnreachableError) as caught,
-        connect("Blueprint", core.address, timeout=5),
+        connect("Blueprint", Way(core.address), timeout=5),
     ):
         pass
     assert caught.value.message == (
@@ -45,7 +45,7 @@ def test_nobody_listening_is_told_by_name_and_address(core: CoreStub) -> None:
 
 def test_a_service_without_its_engine_is_told_in_its_own_words(core: CoreStub) -> None:
     core.answers["Get"] = refuse(grpc.StatusCode.UNAVAILABLE, "NATS is away")
-    with connect("Blueprint", core.address, timeout=5) as blueprint:
+    with connect("Blueprint", Way(core.address), timeout=5) as blueprint:
         stub = blueprint.stub(rpc.KeyValueServiceStub)
         with pytest.raises(UnreachableError, match="is not available: NATS is away"):
             blueprint.call(stub.Get, pb.GetRequest())
@@ -57,7 +57,7 @@ def test_a_service_that_hangs_is_given_up_after_the_timeout(core: CoreStub) -> N
     release = threading.Event()
     core.answers["Get"] = lambda *_: release.wait(10) and pb.GetResponse()
     try:
-        with connect("Blueprint", core.address, timeout=0.2) as blueprint:
+        with connect("Blueprint", Way(core.address), timeout=0.2) as blueprint:
             stub = blueprint.stub(rpc.KeyValueServiceStub)
             with pytest.raises(WaitTimeoutError, match=r"did not answer within 0\.2s"):
                 blueprint.call(stub.Get, pb.GetRequest())
@@ -66,7 +66,7 @@ def test_a_service_that_hangs_is_given_up_after_the_timeout(core: CoreStub) -> N
 
 
 def test_something_else_listening_is_not_a_traceback(core: CoreStub) -> None:
-    with connect("Blueprint", core.address, timeout=5) as blueprint:
+    with connect("Blueprint", Way(core.address), timeout=5) as blueprint:
         stub = blueprint.stub(rpc.KeyValueServiceStub)
         with pytest.raises(DctlError, match="does not know this call"):
             blueprint.call(stub.Get, pb.GetRequest())
@@ -76,6 +76,6 @@ def test_answers_may_be_larger_than_grpcs_limit(core: CoreStub) -> None:
     big = pb.GetResponse()
     big.value.value = b"x" * (5 << 20)
     core.answers["Get"] = lambda *_: big
-    with connect("Blueprint", core.address, timeout=5) as blueprint:
+    with connect("Blueprint", Way(core.address), timeout=5) as blueprint:
         stub = blueprint.stub(rpc.KeyValueServiceStub)
         assert blueprint.call(stub.Get, pb.GetRequest()) == big

@@ -5,6 +5,7 @@
     virtual_hosts.py    routes -> the route configuration
     filters.py     the chain of HTTP filters, and what a route changes in it
     listener.py    the listener
+    security.py    TLS to the processes of a service
 
 Only the route configuration knows how routes are grouped, so that it can be cut into scopes (one
 per host) without touching the rest.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from draft_services.fuse.routes import Endpoint, Upstream
+from draft_services.fuse.translate.security import transport_socket
 from draft_services.fuse.xds.messages import message, packed
 from draft_services.fuse.xds.resources import Resource
 
@@ -48,12 +49,16 @@ def cluster_name(upstream: Upstream) -> str:
     return f"endpoints/{digest}/{protocol}"
 
 
-def cluster_resources(upstreams: Iterable[Upstream], services: Services) -> list[Resource]:
-    """The clusters of these upstreams and their endpoints."""
+def cluster_resources(
+    upstreams: Iterable[Upstream], services: Services, *, tls: bool = False
+) -> list[Resource]:
+    """The clusters of these upstreams and their endpoints. With `tls` the processes of a service
+    are spoken to by it; what endpoints speak that a route names is not known."""
     found: list[Resource] = []
     for upstream in sorted(set(upstreams), key=cluster_name):
         members = _members(upstream, services)
-        found.extend(_resources(cluster_name(upstream), upstream.http2, members))
+        service = upstream.service if tls else ""
+        found.extend(_resources(cluster_name(upstream), upstream.http2, members, service))
     return found
 
 
@@ -70,13 +75,16 @@ def _members(upstream: Upstream, services: Services) -> tuple[_Member, ...]:
 
 # Most calls repeat an earlier one: a change touches one upstream of thousands.
 @functools.lru_cache(maxsize=16_384)
-def _resources(name: str, http2: bool, members: tuple[_Member, ...]) -> tuple[Resource, ...]:
+def _resources(
+    name: str, http2: bool, members: tuple[_Member, ...], secured: str
+) -> tuple[Resource, ...]:
     assignment = _load_assignment(name, members)
     # Endpoints that are sent apart change without touching the cluster, but have to be addresses.
     if all(endpoint.is_address for endpoint, _, _ in members):
         cluster = _cluster(
             name,
             http2,
+            secured,
             type="EDS",
             eds_cluster_config={"eds_config": ADS | {"initial_fetch_timeout": {"seconds": 2}}},
         )
@@ -84,6 +92,7 @@ def _resources(name: str, http2: bool, members: tuple[_Member, ...]) -> tuple[Re
     cluster = _cluster(
         name,
         http2,
+        secured,
         type="STRICT_DNS",
         dns_lookup_family="V4_PREFERRED",
         load_assignment=assignment,
@@ -91,7 +100,7 @@ def _resources(name: str, http2: bool, members: tuple[_Member, ...]) -> tuple[Re
     return (Resource.of(name, cluster),)
 
 
-def _cluster(name: str, http2: bool, **discovery: Any) -> Any:
+def _cluster(name: str, http2: bool, secured: str, **discovery: Any) -> Any:
     # Pings find a peer that vanished without a word.
     keepalive = {"interval": {"seconds": 30}, "timeout": {"seconds": 10}}
     protocol = (
@@ -114,6 +123,7 @@ def _cluster(name: str, http2: bool, **discovery: Any) -> Any:
         typed_extension_protocol_options={
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": packed(options)
         },
+        **({"transport_socket": transport_socket(secured)} if secured else {}),
         **discovery,
     )
 

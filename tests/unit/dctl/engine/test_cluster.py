@@ -22,7 +22,7 @@ def test_a_part_that_is_not_there_has_no_address_that_could_be_anothers(
     absent: OpenCluster, part: str
 ) -> None:
     with pytest.raises(UnreachableError, match=f"{part.capitalize()} of cluster shop is not there"):
-        absent.address(part)
+        absent.way(part)
 
 
 def test_without_a_fuse_there_are_no_routes(absent: OpenCluster) -> None:

@@ -82,7 +82,7 @@ class Shop:
         sight = look(looked) + Sight(gone={gone: "frozen"} if gone else {})
         plan = make_plan("shop", asked, sight, scope)
         notes = dict.fromkeys(machines.split(), "known")
-        intent = Intent("apply", machines=notes, secrets={"nonce": ""})
+        intent = Intent("apply", machines=notes, secrets=lambda: {"nonce": ""})
         return change(intent, self.hosts, self.first, lambda: plan)
 
 

@@ -41,8 +41,7 @@ def build(tmp_path: Path) -> Build:
             files_of=lambda name: Path("/state/processes") / name,
             data_of=lambda name: Path("/state/data") / name,
             secret_of=lambda name, secret: Path("/state/delivered") / name / secret,
-            engine_file=Path("/state/engine"),
-            own_nonce_of=lambda service: Path(f"/state/nonce-{service}"),
+            secret_file=lambda name: Path("/state") / name,
             nonce_file=Path("/state/nonce"),
             nonce_name=secret_name(cluster.security.nonce),
         )
@@ -170,17 +169,37 @@ def test_exposing_the_core_is_a_matter_of_routes(build: Build) -> None:
 
 def test_what_is_not_carried_out_yet_is_refused_at_its_place_all_at_once(tmp_path: Path) -> None:
     path = tmp_path / "cluster.yaml"
-    path.write_text(
-        HEAD + "runtime: systemd\nsecurity: {tls: true}\nservices:\n  web: {image: nginx}\n"
-    )
+    path.write_text(HEAD + "runtime: systemd\nservices:\n  web: {image: nginx}\n")
     with pytest.raises(SpecError) as caught:
         open_cluster(path)
     first_lines = [problem.splitlines()[0] for problem in caught.value.problems]
     assert [line.split(": ")[0].removeprefix(str(tmp_path)) for line in first_lines] == [
         "/cluster.yaml:4:1",
-        "/cluster.yaml:5:12",
-        "/cluster.yaml:7:9",
+        "/cluster.yaml:6:9",
     ]
+
+
+def test_where_everything_encrypts_each_part_has_a_certificate_of_its_own(build: Build) -> None:
+    found = build("security: {tls: true}\nservices: {cart: {run: services/cart}}\n")
+    told = {name: r.spec["env"].get("DRAFT_TLS_FILE") for name, r in found.items()}
+    assert told == {name: f"/state/tls-{name.removesuffix('-1')}" for name in found}
+    peers = {name: r.check.service for name, r in found.items() if r.check}
+    grpc = {name: name.removesuffix("-1") for name in ("blueprint-1", "catalyst-1", "fuse-1")}
+    assert peers == {"nats-1": "", "envoy-1": "", "cart-1": "cart", **grpc}
+
+
+def test_where_nothing_encrypts_nobody_has_one(build: Build) -> None:
+    found = build("services: {cart: {run: services/cart}}\n")
+    assert not any("DRAFT_TLS_FILE" in r.spec["env"] for r in found.values())
+    assert not any(r.check.service for r in found.values() if r.check)
+
+
+def test_nodes_of_the_engine_speak_to_each_other_and_to_clients_by_tls_alone(build: Build) -> None:
+    text = build("security: {tls: true}\ncore: {nats: {replicas: 3}}\n")["nats-2"].spec["files"]
+    client, _, cluster = text["nats.conf"].partition("cluster {")
+    for part in (client, cluster):
+        assert 'cert_file: "/state/tls-nats"' in part
+        assert "verify: true" in part
 
 
 def test_a_service_may_import_the_modules_beside_its_main(build: Build) -> None:

@@ -53,8 +53,7 @@ def build(tmp_path: Path) -> Build:
                 files_of=lambda name: Path("/files") / name,
                 data_of=lambda name: Path("/data") / name,
                 secret_of=lambda name, secret: Path("/delivered") / name / secret,
-                engine_file=Path("/kept/engine"),
-                own_nonce_of=lambda service: Path(f"/state/nonce-{service}"),
+                secret_file=lambda name: Path("/kept") / name,
             )
             for host in loaded.cluster.hosts
             for settled in [Settled.of(loaded, host, {}, NoSecrets())]

@@ -57,8 +57,7 @@ def site(runtime: str) -> Site:
         "files_of": lambda name: Path("/files") / name,
         "data_of": lambda name: Path("/data") / name,
         "secret_of": lambda name, secret: Path("/secrets") / name / secret,
-        "engine_file": Path("/kept/engine"),
-        "own_nonce_of": lambda service: Path(f"/kept/nonce-{service}"),
+        "secret_file": lambda name: Path("/kept") / name,
     }
     if runtime == "systemd":
         return UnitSite(host="core-1", ports=ports, software={CORE: SOFTWARE}, **folders)

@@ -33,6 +33,19 @@ class Watchful(FakeHost):
         super().ensure(resource)
 
 
+class Apart(FakeHost):
+    """Of its replicas two are well as long as they are of one sort."""
+
+    def hold_all(self, resources: Sequence[Resource]) -> None:
+        for resource in resources:
+            self.ensure(resource)
+
+    def probe(self, check: Check) -> Probe:
+        sorts = [str(o.spec) for o in self.observe()]
+        own = next(str(o.spec) for o in self.observe() if o.name == check.target)
+        return Probe(sorts.count(own) > 1, "it is alone")
+
+
 def nodes(argv: str) -> list[Resource]:
     return [
         Resource(
@@ -65,6 +78,21 @@ def test_they_are_exchanged_one_after_the_other_while_the_others_are_well(host: 
     assert run(host, nodes("new")).ok
     assert host.calls == ["ensure n-1", "ensure n-2", "ensure n-3"]
     assert host.down == [set(), set(), set()]
+
+
+@pytest.mark.parametrize("encrypt", [True, False])
+def test_replicas_that_could_not_speak_to_each_other_are_exchanged_together(encrypt: bool) -> None:
+    """Each is well only with others that are as it is: encrypted, or not."""
+    plain, tls = ({"argv": ["n"], "env": env} for env in ({}, {"DRAFT_TLS_FILE": "/tls"}))
+    before, after = (plain, tls) if encrypt else (tls, plain)
+    host = Apart("shop")
+
+    def all_as(spec: dict[str, object]) -> list[Resource]:
+        return [dataclasses.replace(node, spec=spec) for node in nodes("n")]
+
+    host.hold_all(all_as(before))
+    assert run(host, all_as(after)).ok
+    assert {str(o.spec) for o in host.observe()} == {str(after)}
 
 
 def test_one_that_does_not_run_is_exchanged_first(host: Watchful) -> None:

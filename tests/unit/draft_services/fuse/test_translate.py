@@ -64,6 +64,17 @@ def health(services: dict[str, list[Instance]]) -> dict[str, str]:
 # Clusters
 
 
+def test_where_everything_encrypts_a_service_has_to_prove_which_it_is() -> None:
+    plain = message("envoy.config.cluster.v3.Cluster")().transport_socket
+    of = {True: {}, False: {}}
+    for tls, found in of.items():
+        for cluster in by_type(cluster_resources([SERVICE, PLAIN], {}, tls=tls), CLUSTER):
+            found[cluster.name] = cluster.transport_socket
+    assert of[False] == {"service/echo/h2": plain, "endpoint/10.0.0.1:80/h1": plain}
+    assert of[True]["endpoint/10.0.0.1:80/h1"] == plain  # what it speaks is not known
+    assert b"echo.draft" in of[True]["service/echo/h2"].typed_config.value
+
+
 def test_routes_with_equal_upstreams_share_a_cluster() -> None:
     upstreams = [route(name).upstream for name in "abc"]
     assert len(by_type(cluster_resources(upstreams, {}), CLUSTER)) == 1
