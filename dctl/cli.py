@@ -64,6 +64,7 @@ def _commands() -> Mapping[str, Lazy]:
             "explain": ("explain:command", "What a key of the cluster spec means."),
             "schema": ("schema:command", "JSON Schema of the cluster spec."),
             "release": ("release:group", "Images, tagged modules, and what is new in them."),
+            "pipelines": ("pipelines:group", "Build, test and deploy on Kubernetes, by Tekton."),
             "docs": ("docs:command", "The reference of the command line, as files."),
             "completion": ("completion:command", "Completion for your shell."),
         },
