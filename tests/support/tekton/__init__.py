@@ -18,7 +18,7 @@ _VALUES = ("v1.ParamValue",)
 
 
 def validate(manifest: Any) -> None:
-    """Raises ValidationError for what is no Task, Pipeline or PipelineRun; for unknown keys, too."""
+    """Raises ValidationError for what is no Task, Pipeline or PipelineRun, or says more."""
     schema = {"$ref": f"#/$defs/v1.{manifest['kind']}", "$defs": _definitions()}
     jsonschema.Draft202012Validator(schema).validate(manifest)
 
