@@ -2,8 +2,9 @@
 whether all that they saw can be.
 
 The faults are those of tests/support/faults.py: one of three engines or two Blueprints is killed,
-or stands still. They come in batches, each with keys of its own and a history that is judged when
-it ends: judging takes ever longer the longer a history is. A history that cannot be ends the run.
+stands still or is cut off, or a link between two is cut, where this machine can do that. They come
+in batches, each with keys of its own and a history that is judged when it ends: judging takes ever
+longer the longer a history is. A history that cannot be ends the run.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from collections import defaultdict
 from pathlib import Path
 
 from benchmarks.figures import Figure
-from tests.support.faults import Fault, Judged, history_under_faults
-from tests.support.trio import raised_trio
+from tests.support.faults import Fault, Judged, cluster_for_faults, history_under_faults
+from tests.support.links import no_links
 
 ROUNDS = 1000
 _BATCH = 5
@@ -30,20 +31,22 @@ def under_faults(rounds: int, seed: int) -> list[Figure]:
     """So many faults, drawn from a seed; 0: from a new one, which is told."""
     chance = random.Random(seed := seed or random.randrange(1, 1 << 32))
     _say(f"seed {seed}, {rounds} rounds")
+    if why := no_links():
+        _say(f"NO LINK IS CUT: {why}")
     began, judged = time.monotonic(), list[Judged]()
     with (
         tempfile.TemporaryDirectory(prefix="draft-bench-") as folder,
-        raised_trio(Path(folder)) as trio,
+        cluster_for_faults(Path(folder)) as cluster,
     ):
         for at in range(0, rounds, _BATCH):
             drawn, some = chance.randrange(1, 1 << 32), min(_BATCH, rounds - at)
             _say(
                 f"{at} of {rounds} rounds, load {os.getloadavg()[0]:.1f}; seed of the batch {drawn}"
             )
-            one = history_under_faults(trio, drawn, some, f"{at}/", _say)
+            one = history_under_faults(cluster, drawn, some, f"{at}/", _say)
             judged.append(asyncio.run(one))
     kinds: dict[str, list[Fault]] = defaultdict(list)
-    for fault in sorted((f for one in judged for f in one.faults), key=lambda f: (f.kind, f.node)):
+    for fault in sorted((f for one in judged for f in one.faults), key=lambda f: f.kind):
         kinds[fault.kind].append(fault)
     what = f"{rounds} faults (seed {seed})"
     return [
@@ -57,7 +60,7 @@ def under_faults(rounds: int, seed: int) -> list[Figure]:
 
 
 def _recovery(kind: str, faults: list[Fault]) -> list[Figure]:
-    """From the fault (its end, where a node stands) until every client was answered."""
+    """From the fault (its end, where it has one) until every client was answered."""
     times = [fault.recovery for fault in faults]
     what = f"{kind}, {len(times)} times: all are answered after"
     return [

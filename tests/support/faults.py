@@ -1,5 +1,6 @@
-"""A cluster of three engines and two Blueprints under random faults, and what clients saw of it
-judged: nothing acknowledged is lost, and nobody sees what cannot be."""
+"""A cluster of three engines and two Blueprints under random faults: nodes are killed or stand
+still, links between them are cut. What clients saw of it is judged: nothing acknowledged is lost,
+and nobody sees what cannot be."""
 
 from __future__ import annotations
 
@@ -7,44 +8,64 @@ import asyncio
 import contextlib
 import os
 import random
+import re
 import signal
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import gt
+from pathlib import Path
 from typing import Any
 
 import grpc
 from draft_api.core.registry.key_value.v1.service_pb2_grpc import KeyValueServiceStub
 
+from tests.support.apart import BLUEPRINTS, CLIENTS, ENGINES, Apart, apart
 from tests.support.clients import EAGER, LOST, Client, Watcher, get
 from tests.support.linearizable import NOBODY_KNOWS, Operation, contradiction, is_linearizable
-from tests.support.trio import Trio
+from tests.support.links import Links, both, no_links
+from tests.support.trio import Trio, raised_trio
 from tests.support.waiting import until
 
-NODES = ["nats-1", "nats-2", "nats-3", "blueprint-1", "blueprint-2"]
 # Seconds that a node stands still; 0: it is killed. After 4 s the engine's others choose a leader.
 STANDS = [0.0, 0.0, 0.5, 6.0]
+CUT = [0.5, 3.0, 8.0]  # seconds
 _CLIENTS = 6
 _ANSWERS = 200  # from all clients together, between two faults
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """What was done to a node, and after how many seconds every client had an answer again."""
+class Strike:
+    """What is to be done to whom: to a node, or between two. `cables` are what is cut, none where
+    a node is meant."""
 
-    node: str
-    stood: float
+    what: str
+    where: str
+    seconds: float
+    cables: Sequence[tuple[str, str]] = ()
+
+    @property
+    def kind(self) -> str:
+        """In words, where any node of the same sort will do."""
+        sorts = re.sub(r"-\d", "", self.where)
+        return f"{sorts} {self.what}" + (f" for {self.seconds:g} s" if self.seconds else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What was done, and after how many seconds every client had an answer again."""
+
+    strike: Strike
     recovery: float
 
     @property
     def kind(self) -> str:
-        what = f"stands for {self.stood:g} s" if self.stood else "is killed"
-        return f"{self.node.rpartition('-')[0]} {what}"
+        return self.strike.kind
 
     def __str__(self) -> str:
-        return f"{self.kind} ({self.node}): all are answered after {self.recovery:.1f} s"
+        where = self.strike.where
+        return f"{self.kind} ({where}): all are answered after {self.recovery:.1f} s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +79,15 @@ class Judged:
 
 
 async def history_under_faults(
-    cluster: Trio, seed: int, rounds: int, space: str = "", say: Callable[[str], None] = print
+    cluster: Trio | Apart,
+    seed: int,
+    rounds: int,
+    space: str = "",
+    say: Callable[[str], None] = print,
 ) -> Judged:
     """Clients use keys below `space`, where there is nothing yet, while so many faults happen; an
-    AssertionError tells what they saw that cannot be."""
+    AssertionError tells what they saw that cannot be. Links are cut where they can be."""
+    links = cluster.links if isinstance(cluster, Apart) else None
     chance = random.Random(seed)
     keys = [f"{space}k/{number}" for number in range(6)]
     counters = [f"{space}count/a", f"{space}count/b"]
@@ -80,11 +106,11 @@ async def history_under_faults(
         for _ in range(rounds):
             goal = sum(answers()) + _ANSWERS
             await until(lambda goal=goal: sum(answers()) >= goal, within=60)
-            node, stands = chance.choice(NODES), chance.choice(STANDS)
-            await asyncio.to_thread(_strike, cluster, node, stands)
+            strike = draw(chance, links)
+            await asyncio.to_thread(_strike, cluster, links, strike)
             struck, before = time.monotonic(), answers()
             await until(lambda before=before: all(map(gt, answers(), before)), within=60)
-            faults.append(Fault(node, stands, time.monotonic() - struck))
+            faults.append(Fault(strike, time.monotonic() - struck))
             say(str(faults[-1]))
     async with grpc.aio.insecure_channel(addresses[0], options=EAGER) as channel:
         held = [await _patient(KeyValueServiceStub(channel), counter) for counter in counters]
@@ -111,17 +137,51 @@ def _check(watcher: Watcher, counted: Mapping[int, str]) -> None:
         assert due.items() <= run.items(), "a watcher was not told of a count"
 
 
-def _strike(cluster: Trio, node: str, stands: float) -> None:
-    """Kill a node, which its supervisor starts again; or let it stand for so long."""
-    pid = cluster.pids()[node]
-    if not stands:
-        os.kill(pid, signal.SIGKILL)
-        return
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        time.sleep(stands)
-    finally:
-        os.kill(pid, signal.SIGCONT)
+def draw(chance: random.Random, links: Links | None) -> Strike:
+    """The next fault."""
+    if links is None or chance.random() < 0.5:
+        node, stands = chance.choice([*ENGINES, *BLUEPRINTS]), chance.choice(STANDS)
+        return Strike("stands still" if stands else "is killed", node, stands)
+    seconds = chance.choice(CUT)
+    match chance.choice(["one", "engines", "engines", "between", "clients"]):
+        case "one":
+            node = chance.choice([*ENGINES, *BLUEPRINTS])
+            return Strike("is cut off", node, seconds, links.around(node))
+        case "engines":
+            pair = chance.sample(ENGINES, 2)
+        case "between":
+            pair = [chance.choice(BLUEPRINTS), chance.choice(ENGINES)]
+        case _:
+            pair = [CLIENTS, chance.choice(BLUEPRINTS)]
+    chance.shuffle(pair)
+    one, other = pair
+    if chance.random() < 0.5:
+        return Strike("are cut", f"{one} and {other}", seconds, both(one, other))
+    return Strike("is cut", f"{one} to {other}", seconds, [(one, other)])
+
+
+def _strike(cluster: Trio | Apart, links: Links | None, strike: Strike) -> None:
+    """Kill a node, which is started again; let it stand for so long; or cut what is to be cut."""
+    if strike.cables and links is not None:
+        links.cut(strike.cables)
+        time.sleep(strike.seconds)
+        links.heal()
+    elif not strike.seconds:
+        cluster.kill(strike.where)
+    else:
+        pid = cluster.pids()[strike.where]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            time.sleep(strike.seconds)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def cluster_for_faults(folder: Path) -> Iterator[Trio | Apart]:
+    """Five nodes with links that can be cut, or without where there can be none."""
+    with raised_trio(folder) if no_links() else apart(folder) as cluster:
+        yield cluster
 
 
 @contextlib.asynccontextmanager

@@ -66,15 +66,7 @@ class Service:
 
     def serving(self) -> bool:
         """Whether its health says SERVING now."""
-        # A channel of its own: one that has failed waits longer and longer to connect again.
-        with grpc.insecure_channel(self.address) as channel:
-            try:
-                answer = health_pb2_grpc.HealthStub(channel).Check(
-                    health_pb2.HealthCheckRequest(), timeout=1
-                )
-            except grpc.RpcError:
-                return False
-            return answer.status == health_pb2.HealthCheckResponse.SERVING
+        return serving(self.address)
 
     def kill(self) -> None:
         """SIGKILL, as a crash."""
@@ -109,6 +101,19 @@ class Service:
             process.kill()
             process.wait()
             raise AssertionError(f"{self.name} does not end on {how.name}:\n{self.log()}") from None
+
+
+def serving(address: str) -> bool:
+    """Whether the health of what is there says SERVING now."""
+    # A channel of its own: one that has failed waits longer and longer to connect again.
+    with grpc.insecure_channel(address) as channel:
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(), timeout=1
+            )
+        except grpc.RpcError:
+            return False
+        return answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
 @contextlib.contextmanager

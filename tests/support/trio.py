@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +27,10 @@ class Trio(Cluster):
     def does(self, *arguments: str) -> bool:
         """Whether dctl could do it now."""
         return self.dctl(*arguments, code=None).returncode == 0
+
+    def kill(self, node: str) -> None:
+        """As a crash; its supervisor starts it again."""
+        os.kill(self.pids()[node], signal.SIGKILL)
 
     def engine(self) -> str:
         return self.dctl("cluster", "status", code=None).stdout

@@ -1,0 +1,131 @@
+"""Three engines and two Blueprints, each as on a machine of its own, with links that can be cut.
+
+They run as dctl has them run, with its own configuration of the engine; what is killed is started
+again at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from string import Template
+
+from dctl.engine import catalogue
+from tests.support.links import Links, linked
+from tests.support.nats import nats_server
+from tests.support.services import serving
+from tests.support.waiting import wait_until
+
+ENGINES = ["nats-1", "nats-2", "nats-3"]
+BLUEPRINTS = ["blueprint-1", "blueprint-2"]
+CLIENTS = "clients"
+"""The machine of whoever uses a Blueprint."""
+_CLIENT, _MONITOR, _CLUSTER, _BLUEPRINT = 4222, 8222, 6222, 2221
+
+
+class Apart:
+    """The five nodes. `secret` is the file of the engine's password."""
+
+    def __init__(self, folder: Path, links: Links) -> None:
+        self.links = links
+        self.secret = folder / "engine"
+        self._folder = folder
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._doing = ExitStack()
+
+    def open(self) -> None:
+        """Return once both Blueprints serve."""
+        self.secret.write_text('engine: "of-a-test"\n')
+        ports = dict.fromkeys(ENGINES, _CLIENT) | dict.fromkeys(BLUEPRINTS, _BLUEPRINT)
+        targets = [f"{self.links.address(node)}:{port}" for node, port in ports.items()]
+        doors = self._doing.enter_context(self.links.doors(CLIENTS, targets))
+        self._addresses = dict(zip(ports, doors, strict=True))
+        for node in (*ENGINES, *BLUEPRINTS):
+            self._start(node)
+        for node in BLUEPRINTS:
+            wait_until(lambda node=node: serving(self.address(node)), within=60)
+
+    def close(self) -> None:
+        """End all of it."""
+        for process in self._running.values():
+            process.kill()
+        for process in self._running.values():
+            process.wait()
+        self._doing.close()
+
+    def address(self, node: str) -> str:
+        """Where clients reach a node, from their own machine."""
+        return self._addresses[node]
+
+    def pids(self) -> dict[str, int]:
+        """The process of each node."""
+        return {node: process.pid for node, process in self._running.items()}
+
+    def kill(self, node: str) -> None:
+        """As a crash; it is started again at once."""
+        process = self._running[node]
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        self._start(node)
+
+    def log(self, node: str) -> str:
+        """What it printed so far."""
+        return (self._folder / f"{node}.log").read_text(errors="replace")
+
+    def _start(self, node: str) -> None:
+        engine = node in ENGINES
+        command, env = self._engine(node) if engine else self._blueprint(node)
+        with (self._folder / f"{node}.log").open("ab") as log:
+            self._running[node] = subprocess.Popen(
+                self.links.inside(node, *command),
+                env={**os.environ, **env},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def _engine(self, node: str) -> tuple[list[str], Mapping[str, str]]:
+        own = self.links.address(node)
+        templates = Path(catalogue.__file__).parent
+        routes = ", ".join(f'"nats-route://{self.links.address(o)}:{_CLUSTER}"' for o in ENGINES)
+        values = {"cluster": "apart", "name": node, "listen": f"{own}:{_CLIENT}"}
+        values["monitor"] = f"127.0.0.1:{_MONITOR}"
+        values |= {"store": str(self._folder / node), "secret": self.secret.name}
+        values |= {"max_store": "1G", "max_memory": "64M"}
+        several = Template((templates / "nats-cluster.conf").read_text())
+        values["cluster_of"] = several.substitute(
+            name="apart", listen=f"{own}:{_CLUSTER}", routes=routes
+        )
+        config = self._folder / f"{node}.conf"
+        config.write_text(Template((templates / "nats.conf").read_text()).substitute(values))
+        return [nats_server(), "--config", str(config)], {}
+
+    def _blueprint(self, node: str) -> tuple[list[str], Mapping[str, str]]:
+        own = self.links.address(node)
+        return [sys.executable, "-m", "draft_services.blueprint"], {
+            "DRAFT_BLUEPRINT_NATS": ",".join(
+                f"nats://{self.links.address(each)}:{_CLIENT}" for each in ENGINES
+            ),
+            "DRAFT_BLUEPRINT_ENGINE": str(self.secret),
+            "DRAFT_SERVICE_ENTRYPOINT": f"{own}:{_BLUEPRINT}",
+            "DRAFT_SERVICE_NETWORK_BIND_ADDRESS": own,
+            "DRAFT_SERVICE_NETWORK_BIND_PORT": str(_BLUEPRINT),
+            "DRAFT_INSTANCE": node,
+        }
+
+
+@contextmanager
+def apart(folder: Path) -> Iterator[Apart]:
+    """A cluster that stands, ended whatever happens. Only where there can be links (`no_links`)."""
+    with linked([*ENGINES, *BLUEPRINTS, CLIENTS]) as links:
+        cluster = Apart(folder, links)
+        try:
+            cluster.open()
+            yield cluster
+        finally:
+            cluster.close()
