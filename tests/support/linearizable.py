@@ -16,6 +16,7 @@ from typing import Literal
 NOBODY_KNOWS = math.inf
 """When an operation ended that was never answered: a write may happen at any later time."""
 
+_UNSEEN = "(never seen)"
 _MOST = 300_000  # places that a search may come by: some seconds
 
 
@@ -49,8 +50,12 @@ def is_linearizable(operations: Sequence[Operation]) -> bool:
     seen = {o.value for o in operations if o.kind == "read"}
     seen |= {o.expected for o in operations}
     known = [o for o in operations if o.ended < NOBODY_KNOWS or o.value in seen]
-    # What was never answered need not have happened: most of it nobody saw.
-    return _search(known) or (len(known) < len(operations) and _search(operations))
+    # What was never answered need not have happened: most of it nobody saw. Then it can only be why
+    # another one was refused, for which any value does that nobody saw.
+    return _search(known) or (
+        len(known) < len(operations)
+        and _search([o if o.value in seen else replace(o, value=_UNSEEN) for o in operations])
+    )
 
 
 def contradiction(operations: Sequence[Operation], most: int = 40) -> str:
@@ -97,8 +102,9 @@ def _search(operations: Sequence[Operation]) -> bool:
 def _steps(
     ordered: Sequence[Operation], done: int, state: str | None
 ) -> list[tuple[int, str | None]]:
-    """What may happen next, and what the key holds then."""
+    """What may happen next, and what the key holds then; the likeliest last."""
     steps: list[tuple[int, str | None]] = []
+    unlikely: list[tuple[int, str | None]] = []
     unsure: set[str | None] = set()
     for at in _next(ordered, done):
         operation = ordered[at]
@@ -110,12 +116,12 @@ def _steps(
             # first to begin can stand for the others.
             if then != state and then not in unsure:
                 unsure.add(then)
-                steps.append((at, then))
+                unlikely.append((at, then))
         elif operation.kind in ("read", "refused"):
             return [(at, then)]  # it changes nothing, so it may as well be now
         else:
             steps.append((at, then))
-    return steps
+    return unlikely + steps  # the last is tried first
 
 
 def _next(ordered: Sequence[Operation], done: int) -> list[int]:

@@ -44,6 +44,16 @@ def test_a_history_is_right_if_one_order_explains_it(right: bool, history: list[
     assert is_linearizable(history) is right
 
 
+def test_a_refusal_may_be_due_to_any_of_many_writes_that_nobody_saw() -> None:
+    unseen = [op("write", n, NOBODY_KNOWS, f"unseen {n}") for n in range(30)]
+    reads = [op("read", 40 + n, 41 + n, None) for n in range(400)]
+    refused = [op("refused", 500, 501, "b", None), op("read", 502, 503, "c")]
+    ends = [op("swap", 600, 601, "d", None)]
+    seen = [op("write", 0, NOBODY_KNOWS, "c")]
+    assert is_linearizable([*unseen, *reads, *refused, *seen])
+    assert not is_linearizable([*unseen, *reads, *refused, *seen, *ends])
+
+
 class Store:
     """In memory, with a delay before and after each effect; broken in one way or in none."""
 
