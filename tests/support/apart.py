@@ -73,9 +73,9 @@ class Apart:
         process.wait()
         self._start(node)
 
-    def log(self, node: str) -> str:
-        """What it printed so far."""
-        return (self._folder / f"{node}.log").read_text(errors="replace")
+    def logs(self) -> list[Path]:
+        """The files of what each node printed."""
+        return [*self._folder.glob("*.log")]
 
     def _start(self, node: str) -> None:
         engine = node in ENGINES
@@ -97,9 +97,10 @@ class Apart:
         values["monitor"] = f"127.0.0.1:{_MONITOR}"
         values |= {"store": str(self._folder / node), "secret": self.secret.name}
         values |= {"max_store": "1G", "max_memory": "64M"}
+        values["tls"] = ""
         several = Template((templates / "nats-cluster.conf").read_text())
         values["cluster_of"] = several.substitute(
-            name="apart", listen=f"{own}:{_CLUSTER}", routes=routes
+            name="apart", listen=f"{own}:{_CLUSTER}", routes=routes, tls=""
         )
         config = self._folder / f"{node}.conf"
         config.write_text(Template((templates / "nats.conf").read_text()).substitute(values))

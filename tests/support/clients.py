@@ -34,7 +34,7 @@ class Client:
     """Reads, writes, removes and swaps a few keys, and counts up in others."""
 
     def __init__(self, name: str, seed: int, history: dict[str, list[Operation]]) -> None:
-        self.counted: dict[int, str] = {}  # revision -> the counter that was counted up with it
+        self.counted: list[tuple[int, str]] = []  # revisions, and the counter that went up with it
         self.answers = 0
         self._name = name
         self._random = random.Random(seed)
@@ -107,7 +107,7 @@ class Client:
         text = str(int(held or 0) + 1)
         request = SetRequest(key=counter, value=value(text), expected_revision=revision)
         if reached := await self._change(stub.Set, request, "swap", text, held):
-            self.counted[reached] = counter
+            self.counted.append((reached, counter))
 
     def _note(self, key: str, operation: Operation) -> None:
         self._history[key].append(operation)

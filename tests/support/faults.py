@@ -6,14 +6,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 import re
+import shutil
 import signal
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from operator import gt
 from pathlib import Path
 from typing import Any
@@ -48,8 +51,9 @@ class Strike:
     @property
     def kind(self) -> str:
         """In words, where any node of the same sort will do."""
-        sorts = re.sub(r"-\d", "", self.where)
-        return f"{sorts} {self.what}" + (f" for {self.seconds:g} s" if self.seconds else "")
+        sorts = sorted(re.sub(r"-\d", "", self.where).split(" to "))
+        kind = f"{' and '.join(sorts)} {self.what}"
+        return kind + (f" for {self.seconds:g} s" if self.seconds else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,27 +118,59 @@ async def history_under_faults(
             say(str(faults[-1]))
     async with grpc.aio.insecure_channel(addresses[0], options=EAGER) as channel:
         held = [await _patient(KeyValueServiceStub(channel), counter) for counter in counters]
-    counted = {r: counter for client in clients for r, counter in client.counted.items()}
+    counted = [each for client in clients for each in client.counted]
     total = sum(int(each or 0) for each in held)
     unsure = sum(o.ended == NOBODY_KNOWS for counter in counters for o in history[counter])
     say(f"{len(counted)} counts acknowledged, {unsure} unsure, {total} counted")
-    assert len(counted) <= total <= len(counted) + unsure
-    for key, operations in history.items():
-        if not is_linearizable(operations):
-            why = contradiction(operations)
-            raise AssertionError(f"{key}: what was seen has no order (seed {seed}):\n{why}")
-    for watcher in watchers:
-        _check(watcher, counted)
+    try:
+        _judge(history, counted, total, unsure, watchers)
+    except AssertionError as error:
+        kept = _kept(cluster, seed, history, counted, watchers)
+        raise AssertionError(f"{error} (seed {seed}; all that was seen is in {kept})") from None
     every = [operation for operations in history.values() for operation in operations]
     return Judged(faults, len(every), sum(o.ended == NOBODY_KNOWS for o in every), total)
 
 
-def _check(watcher: Watcher, counted: Mapping[int, str]) -> None:
-    """It was told every count, wherever it had not missed any."""
-    for since, run in zip(watcher.since, watcher.runs, strict=True):
-        last = max(run, default=since)
-        due = {r: counter for r, counter in counted.items() if since < r <= last}
-        assert due.items() <= run.items(), "a watcher was not told of a count"
+def _judge(
+    history: Mapping[str, Sequence[Operation]],
+    counted: Sequence[tuple[int, str]],
+    total: int,
+    unsure: int,
+    watchers: Sequence[Watcher],
+) -> None:
+    """An AssertionError tells what cannot be."""
+    at = dict(counted)
+    assert len(at) == len(counted), "two counts were acknowledged with one revision"
+    assert len(counted) <= total <= len(counted) + unsure, "a count was lost, or made twice"
+    for watcher in watchers:
+        # It was told every count, wherever it had not missed any.
+        for since, run in zip(watcher.since, watcher.runs, strict=True):
+            last = max(run, default=since)
+            due = {r: counter for r, counter in counted if since < r <= last}
+            assert due.items() <= run.items(), "a watcher was not told of a count"
+    for key, operations in history.items():
+        if not is_linearizable(operations):
+            raise AssertionError(f"{key}: there is no order:\n{contradiction(operations)}")
+
+
+def _kept(
+    cluster: Trio | Apart,
+    seed: int,
+    history: Mapping[str, Sequence[Operation]],
+    counted: Sequence[tuple[int, str]],
+    watchers: Sequence[Watcher],
+) -> Path:
+    """A folder that stays, with what clients saw and what the nodes logged."""
+    folder = Path(tempfile.mkdtemp(prefix=f"draft-faults-{seed}-"))
+    seen = {
+        "history": {key: [asdict(each) for each in of] for key, of in history.items()},
+        "counted": counted,
+        "watched": [[watcher.since, watcher.runs] for watcher in watchers],
+    }
+    (folder / "seen.json").write_text(json.dumps(seen))
+    for log in cluster.logs():
+        shutil.copy(log, folder)
+    return folder
 
 
 def draw(chance: random.Random, links: Links | None) -> Strike:
@@ -156,8 +192,8 @@ def draw(chance: random.Random, links: Links | None) -> Strike:
     chance.shuffle(pair)
     one, other = pair
     if chance.random() < 0.5:
-        return Strike("are cut", f"{one} and {other}", seconds, both(one, other))
-    return Strike("is cut", f"{one} to {other}", seconds, [(one, other)])
+        return Strike("are cut", f"{one} to {other}", seconds, both(one, other))
+    return Strike("are cut one way", f"{one} to {other}", seconds, [(one, other)])
 
 
 def _strike(cluster: Trio | Apart, links: Links | None, strike: Strike) -> None:

@@ -73,9 +73,10 @@ class Links:
             source, target = self._cut.pop()
             self._send(source, target, self._ethernet(target))
 
-    def around(self, machine: str) -> list[tuple[str, str]]:
-        """What cuts it off from all others."""
-        return [pair for other in self._others(machine) for pair in both(machine, other)]
+    def around(self, machine: str, among: Collection[str] = ()) -> list[tuple[str, str]]:
+        """What cuts it off from all others, or all of those `among`."""
+        others = [each for each in self._others(machine) if not among or each in among]
+        return [pair for other in others for pair in both(machine, other)]
 
     def _others(self, machine: str) -> list[str]:
         return [each for each in self.machines if each != machine]

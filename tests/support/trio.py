@@ -28,9 +28,18 @@ class Trio(Cluster):
         """Whether dctl could do it now."""
         return self.dctl(*arguments, code=None).returncode == 0
 
+    @property
+    def secret(self) -> Path:
+        """The file of the engine's password."""
+        return self.state / "secrets" / "engine"
+
     def kill(self, node: str) -> None:
         """As a crash; its supervisor starts it again."""
         os.kill(self.pids()[node], signal.SIGKILL)
+
+    def logs(self) -> list[Path]:
+        """The files of what each node printed."""
+        return [*(self.state / "logs").glob("*.log")]
 
     def engine(self) -> str:
         return self.dctl("cluster", "status", code=None).stdout

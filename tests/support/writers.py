@@ -68,6 +68,12 @@ class Writer:
             return [key for key in keys if not _is_there(stub, key)]
 
 
+def gap(writers: Sequence[Writer]) -> float:
+    """The longest time without an acknowledgement of any: some may wait for their own Blueprint."""
+    every = sorted(at for writer in writers for at in writer.acknowledged)
+    return max((b - a for a, b in pairwise(every)), default=0.0)
+
+
 def _is_there(stub: KeyValueServiceStub, key: str) -> bool:
     try:
         stub.Get(GetRequest(key=key, value=value()), timeout=_PATIENCE)
