@@ -55,14 +55,16 @@ def apply(
     *,
     on_event: Callable[[Event], None] = lambda _: None,
     halt: Callable[[], str] = lambda: "",
+    on_removed: Callable[[Step], None] | None = None,
 ) -> Result:
     """Carry out every change of `plan` and wait until all of its resources are healthy.
 
     A service whose rollout fails is put back to what it ran before. The caller holds the cluster's
-    lock. Ctrl-C ends it between two steps, and so does `halt` as soon as it gives a reason. Never
-    raises for what a host could not do: that is in the result.
+    lock. Ctrl-C ends it between two steps, and so does `halt` as soon as it gives a reason. A
+    removal ends with `on_removed`. Never raises for what a host could not do: that is in the
+    result.
     """
-    run = _Run(plan, hosts, on_event, halt)
+    run = _Run(plan, hosts, on_event, halt, on_removed)
     result = run.run()
     if result.interrupted or result.halted:
         return result
@@ -99,8 +101,10 @@ class _Run:
         hosts: Mapping[str, Host],
         on_event: Callable[[Event], None],
         halt: Callable[[], str],
+        on_removed: Callable[[Step], None] | None = None,
     ) -> None:
         self.hosts = hosts
+        self.on_removed = on_removed or (lambda _: None)
         self.silent = plan.silent
         self.on_event = on_event
         self.halt = halt
@@ -168,6 +172,7 @@ class _Run:
                 host.start(step.name)
             case Action.DELETE:
                 host.remove(step.name)
+                self.on_removed(step)
             case Action.NONE | Action.REFUSE:
                 raise AssertionError(f"a plan never carries out {step.verdict.action}")
 

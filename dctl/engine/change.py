@@ -7,6 +7,7 @@ any point leaves a trace; the next one plans from what is there and goes on.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -17,6 +18,7 @@ from dctl.engine.apply import Event, Result
 from dctl.engine.apply import apply as carry_out
 from dctl.engine.catalogue.site import is_for
 from dctl.engine.history import ENDED, Release, next_number
+from dctl.engine.leaving import Leaving
 from dctl.engine.plan import Plan
 from dctl.engine.records import entry, resource_from, resource_json, who
 from dctl.errors import DctlError
@@ -49,23 +51,31 @@ def change(
     on_event: Callable[[Event], None] = lambda _: None,
     halt: Callable[[], str] = lambda: "",
     move: Callable[[Plan, Callable[[], str]], tuple[Plan, Result | None]] | None = None,
+    leaving: Leaving | None = None,
 ) -> Result:
     """Carry out what `decide` plans once the lock is held. Lock, journal and releases are with the
     `first` host. Ends early when the lock is lost, or `halt` gives a reason. Where the engine's
-    data have to be moved, `move` does that first, and says what is left, or how it failed."""
+    data have to be moved, `move` does that first, and says what is left, or how it failed; of its
+    nodes, `leaving` sees to those that leave."""
     with first.lock(who()) as lease:
         plan = decide()
         number = next_number(first.journal())
         _share(intent.secrets(), plan, hosts, first)
-        begun = bool(plan.changed or plan.move)
+        begun = plan.to_do
         if begun:
             first.record(_begin(intent, number, plan))
             _note(first, {**first.machines(), **intent.machines})
         failed: Result | None = None
         if plan.move and move:
             plan, failed = move(plan, lambda: lease.lost() or halt())
+        if leaving:
+            leaving.begin(plan)
         result = failed or carry_out(
-            plan, hosts, on_event=on_event, halt=lambda: lease.lost() or halt()
+            plan,
+            hosts,
+            on_event=on_event,
+            halt=lambda: lease.lost() or halt(),
+            on_removed=functools.partial(leaving.removed, plan) if leaving else None,
         )
         release = _release(intent, number, plan, first) if result.ok and intent.keep else None
         if result.ok and intent.machines and not plan.scope:
@@ -75,6 +85,8 @@ def change(
             if not begun:
                 first.record(_begin(intent, number, plan))
             first.record(entry(ENDED, number, **result.to_json()))
+        if leaving and result.ok:
+            leaving.end(plan)  # before the books forget who left
         if release:
             first.keep_release(release.to_json())
     return result
@@ -111,6 +123,7 @@ def _share(secrets: Mapping[str, str], plan: Plan, hosts: Mapping[str, Host], fi
 def _begin(intent: Intent, number: int, plan: Plan) -> dict[str, Any]:
     steps = [f"{step.verdict.action} {step.name}" for step in plan.changed]
     steps += ["move engine"] if plan.move else []
+    steps += [f"leave {name}" for name in plan.leaving]
     return entry(intent.what, number, steps=steps, to=intent.to, scope=plan.scope.to_json())
 
 

@@ -21,7 +21,8 @@ from dctl.engine.growth import Move, engine_of, epoch_for, refuse_absent, to_mov
 from dctl.engine.hiding import learn_given
 from dctl.engine.history import Record, Release, history, next_number, target
 from dctl.engine.hosts import UP, Hosts
-from dctl.engine.move import FILE, Mover, let_leave
+from dctl.engine.leaving import Leaving, leaving
+from dctl.engine.move import FILE, Mover
 from dctl.engine.operate import Verb, end, operate
 from dctl.engine.own_secrets import OwnSecrets
 from dctl.engine.plan import Plan, make_plan, only_of
@@ -140,7 +141,7 @@ class OpenCluster:
         sight = self.look()
         self._refuse_unknown(scope, sight.things)
         asked = self.resources(sight, port_offset=port_offset)
-        return make_plan(self.name, asked, sight, scope, move=self._move(asked, sight, scope))
+        return self._plan(asked, sight, scope)
 
     def plan_saved(self, saved: SavedPlan) -> Plan:
         """Look and compare again. Raises DctlError, naming what moved, unless that gives the very
@@ -157,8 +158,7 @@ class OpenCluster:
             known = with_digests(saved.resources, self._digest)
             saved = dataclasses.replace(saved, resources=tuple(known))
         asked = self.resources(sight, *saved.ports, port_offset=saved.port_offset)
-        move = self._move(asked, sight, saved.scope)
-        plan = make_plan(self.name, asked, sight, saved.scope, move=move)
+        plan = self._plan(asked, sight, saved.scope)
         refuse_stale(saved, plan)
         return plan
 
@@ -188,7 +188,6 @@ class OpenCluster:
             intent, lambda: self._again(plan), on_event=on_event, move=self._carry_over
         )
         if result.ok and plan.changed:
-            let_leave(self, plan)
             self._hosts.let_go([r for kept in self.releases()[-_KEPT:] for r in kept.resources])
         return result
 
@@ -226,10 +225,15 @@ class OpenCluster:
         return Rollback(release, self.compare(there.resources), there.otherwise)
 
     def compare(
-        self, asked: Sequence[Resource], scope: Scope = WHOLE, move: Move | None = None
+        self,
+        asked: Sequence[Resource],
+        scope: Scope = WHOLE,
+        move: Move | None = None,
+        leaving: tuple[str, ...] = (),
     ) -> Plan:
         """Look, and compare with what was asked for at some time."""
-        return make_plan(self.name, asked, only_of(asked, self.look()), scope, move=move)
+        sight = only_of(asked, self.look())
+        return make_plan(self.name, asked, sight, scope, move=move, leaving=leaving)
 
     def roll_back(self, way: Rollback, *, on_event: Callable[[Event], None]) -> Result:
         """Carry it out, with the very same engine as an apply."""
@@ -343,7 +347,16 @@ class OpenCluster:
             return decide()
 
         carry = functools.partial(move, on_event=on_event) if move else None
-        return change(intent, self.hosts(), first, locked, on_event=on_event, halt=halt, move=carry)
+        return change(
+            intent,
+            self.hosts(),
+            first,
+            locked,
+            on_event=on_event,
+            halt=halt,
+            move=carry,
+            leaving=Leaving(self, self._say),
+        )
 
     def _carry_over(
         self, plan: Plan, halt: Callable[[], str], *, on_event: Callable[[Event], None]
@@ -355,6 +368,10 @@ class OpenCluster:
     def _backup(self) -> Path:
         """Where the engine's data are while they are moved: with who moves them."""
         return state_dir(self.name) / FILE
+
+    def _plan(self, asked: Sequence[Resource], sight: Sight, scope: Scope) -> Plan:
+        move, left = self._move(asked, sight, scope), leaving(asked, sight, scope, self.releases)
+        return make_plan(self.name, asked, sight, scope, move=move, leaving=left)
 
     def _move(self, asked: Sequence[Resource], sight: Sight, scope: Scope) -> Move | None:
         """What has to be moved for that; a part of the cluster moves nothing."""
@@ -376,8 +393,8 @@ class OpenCluster:
 
     def _again(self, plan: Plan) -> Plan:
         """The plan as of now; DctlError when it is not the one that was agreed to."""
-        if not (plan.changed or plan.move):
+        if not plan.to_do:
             return plan
-        now = self.compare(plan.asked, plan.scope, plan.move)
+        now = self.compare(plan.asked, plan.scope, plan.move, plan.leaving)
         refuse_moved(plan, now)
         return now

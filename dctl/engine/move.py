@@ -233,24 +233,3 @@ def _nodes_of(plan: Plan) -> Plan:
         if s.service == ENGINE or s.kind in RUN_FROM
     ]
     return dataclasses.replace(plan, steps=tuple(steps))
-
-
-def let_leave(cluster: Movable, plan: Plan) -> None:
-    """Have nodes of several that `plan` has ended count no more: else one less may fail. Raises
-    DctlError where that does not come about."""
-    from dctl.clients import connect
-    from dctl.members import remove
-
-    asked = {resource.name for resource in plan.asked}
-    gone = [s.name for s in plan.changed if s.service == ENGINE and s.resource is None]
-    if plan.move or not (left := [name for name in gone if name not in asked]):
-        return
-    with connect("Blueprint", cluster.way("blueprint"), timeout=_CALL) as core:
-        for name in left:
-            try:
-                remove(core, name, within=_BACK)
-            except DctlError as error:
-                raise DctlError(
-                    f"{name} has ended, and still counts as a node of the engine: {error.message}",
-                    hint=f"dctl cluster remove {name}",
-                ) from error

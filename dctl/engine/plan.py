@@ -37,7 +37,8 @@ class Plan:
     ones too (an apply waits for their health); deletions come first. `silent` are the hosts that
     could not be looked at, and why: nothing is planned for them; `gone` are such that have left the
     spec. A plan of a `scope` has the steps of that alone; `whole` are then those of all. With a
-    `move` the engine's data come before everything else."""
+    `move` the engine's data come before everything else; `leaving` are nodes of the engine that
+    have ended and still count."""
 
     cluster: str
     steps: tuple[Step, ...]
@@ -46,6 +47,12 @@ class Plan:
     whole: tuple[Step, ...] = ()
     gone: Mapping[str, str] = field(default_factory=dict)
     move: Move | None = None
+    leaving: tuple[str, ...] = ()
+
+    @property
+    def to_do(self) -> bool:
+        """Whether there is anything to carry out."""
+        return bool(self.changed or self.move or self.leaving)
 
     @property
     def changed(self) -> tuple[Step, ...]:
@@ -75,6 +82,7 @@ class Plan:
             "scope": self.scope.to_json(),
             "left_out": self.left_out,
             "move": self.move.to_json() if self.move else None,
+            "leaving": list(self.leaving),
             "steps": [
                 {
                     "host": step.host,
@@ -105,10 +113,11 @@ def make_plan(
     scope: Scope = WHOLE,
     *,
     move: Move | None = None,
+    leaving: tuple[str, ...] = (),
 ) -> Plan:
     """Compare everything that could be looked at; raises ForeignError when a name that we need is
     somebody else's, DctlError when data would be left behind. With a `scope` only what is in it
-    changes, and what that needs. A `move` is one that may be made."""
+    changes, and what that needs. A `move` is one that may be made, `leaving` see `Plan`."""
     silent = _silent(asked, sight, scope)
     asked = [resource for resource in asked if resource.host not in sight.unseen]
     there = {key_of(o): o for o in sight.things}
@@ -135,7 +144,7 @@ def make_plan(
             hint="dctl touches only what it made: rename the service, or remove the other",
         )
     gone = {host: why for host, why in sorted(sight.gone.items()) if scope.reaches(host)}
-    return Plan(cluster, tuple(steps), silent, scope, whole if scope else (), gone, move)
+    return Plan(cluster, tuple(steps), silent, scope, whole if scope else (), gone, move, leaving)
 
 
 def _rolled_out(

@@ -33,6 +33,12 @@ def plan_text(plan: Plan, *, source: str) -> str:
         lines.append(f"Partial: only {plan.scope}, and what that needs; {left} left out.")
     if plan.move:
         lines.append(f"{paint('⇄', fg='yellow')} {plan.move}; writes wait meanwhile.")
+    if plan.leaving:
+        who = ", ".join(plan.leaving) + (" has" if len(plan.leaving) == 1 else " have")
+        lines.append(
+            f"{paint('-', fg='red')} {who} ended and may still count as nodes of the engine:"
+            " to count no more."
+        )
     if not plan.changed:
         lines.append(f"No changes: {len(plan.steps)} resources are as asked.")
         return "\n".join([*lines, *_silent(plan)])

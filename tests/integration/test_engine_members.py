@@ -12,7 +12,7 @@ from draft_services.engine.members import Members
 
 from tests.support.trio import Trio, raised_trio
 from tests.support.waiting import wait_until
-from tests.support.writers import writing
+from tests.support.writers import gap, writing
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,18 @@ async def members(cluster: Trio) -> set[str]:
         await system.close()
 
 
+def killed_once_gone(cluster: Trio, node: str) -> None:
+    """An apply that is killed when the node has ended, and counts still, or does so no more."""
+    apply = cluster.start("infra", "apply", "-y")
+    try:
+        wait_until(lambda: node not in cluster.status(), within=60)
+    finally:
+        apply.kill()
+        apply.communicate()
+    shown = cluster.dctl("infra", "plan", "--detailed-exitcode", code=2).stdout.splitlines()
+    assert any(node in line and "ended and may still count" in line for line in shown)
+
+
 @pytest.mark.timeout(240)
 async def test_nodes_beyond_three_come_and_go_with_a_copy_of_everything_on_each(
     cluster: Trio,
@@ -41,12 +53,15 @@ async def test_nodes_beyond_three_come_and_go_with_a_copy_of_everything_on_each(
     with writing(addresses) as writers:
         for count in (5, 3):
             cluster.write(nodes=count)
+            if count == 3:
+                killed_once_gone(cluster, "nats-5")
             cluster.dctl("infra", "apply", "-y", timeout=120)
             assert await members(cluster) == {f"nats-{n}" for n in range(1, count + 1)}
             status = cluster.json("cluster", "status")
             assert {(s["copies"], s["nodes"]) for s in status["streams"]} == {(count, count)}
             cluster.dctl("infra", "plan", "--detailed-exitcode")
-    print(f"longest time without a write: {max(writer.gap for writer in writers):.1f} s")
+    print(f"longest time without any write: {gap(writers):.2f} s")
+    assert gap(writers) < 2  # 0.2 on a machine that is busy; without more than half 4 to 10
     assert [writer.failures for writer in writers] == [[], []]
     assert [writer.lost(addresses[0]) for writer in writers] == [[], []]
 

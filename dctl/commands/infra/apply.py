@@ -131,13 +131,12 @@ def carry_out(
     from dctl.render.plan import plan_counts, plan_text
     from dctl.render.progress import progress
 
-    to_do = made.changed or made.move
-    if to_do:
+    if made.to_do:
         click.echo(plan_text(made, source=str(cluster.source)), err=True)
     problems = preflight(made, cluster.readers)
     if problems:
         raise PortTakenError("\n".join(problems), hint="stop it, or move ours: --port-offset 100")
-    if to_do and ask:
+    if made.to_do and ask:
         confirm(f"{ask} {cluster.name}?")
     listener: Callable[[Event], None]
     with progress(made, mode) as listener:

@@ -64,4 +64,4 @@ def plan(
 
         save(out, made, spec=cluster.source, variant=variant(), port_offset=port_offset)
         click.echo(f"kept in {out}; carry it out: dctl infra apply {out}", err=True)
-    return ExitCode.CHANGES if detailed_exitcode and made.changed else ExitCode.OK
+    return ExitCode.CHANGES if detailed_exitcode and made.to_do else ExitCode.OK
