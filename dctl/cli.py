@@ -60,6 +60,7 @@ def _commands() -> Mapping[str, Lazy]:
             "context": ("context:group", "Workspaces, and names for them."),
             "api": ("api:group", "Protobufs to a typed package."),
             "service": ("service:group", "Services of the workspace."),
+            "run": ("run:command", "Services of the workspace, from their code, reloaded."),
             "config": ("config:command", "The cluster spec as dctl reads it."),
             "explain": ("explain:command", "What a key of the cluster spec means."),
             "schema": ("schema:command", "JSON Schema of the cluster spec."),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -28,7 +29,7 @@ from dctl.engine.own_secrets import OwnSecrets
 from dctl.engine.plan import Plan, make_plan, only_of
 from dctl.engine.ports import PortBook
 from dctl.engine.probing import probes
-from dctl.engine.records import entry
+from dctl.engine.records import entry, who
 from dctl.engine.runtimes import Say
 from dctl.engine.saved import SavedPlan, refuse_moved, refuse_stale
 from dctl.engine.scope import WHOLE, Scope
@@ -87,6 +88,7 @@ class OpenCluster:
     """
 
     def __init__(self, loaded: Loaded, say: Say) -> None:
+        self.loaded = loaded
         self.spec = loaded.cluster
         self.name = loaded.cluster.name
         self.source = loaded.path
@@ -104,6 +106,12 @@ class OpenCluster:
     def hosts(self) -> Mapping[str, Host]:
         """Every host by name, with the verbs that change it."""
         return self._hosts.changing
+
+    @contextmanager
+    def alone(self) -> Iterator[Mapping[str, Host]]:
+        """The same, while nobody else changes the cluster."""
+        with self._first.lock(who()):
+            yield self.hosts()
 
     def look(self) -> Sight:
         """All that is there. Raises UnreachableError without the first host or the ingress."""

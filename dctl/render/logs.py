@@ -9,19 +9,14 @@ from collections.abc import Mapping
 import click
 
 from dctl.hosts.base import Reader
-from dctl.render.output import paint
-
-_COLORS = ("cyan", "yellow", "green", "magenta", "blue", "bright_red")
+from dctl.render.prefixed import prefixes
 
 
 def print_logs(readers: Mapping[str, Reader], *, lines: int, follow: bool) -> None:
     """Print the last `lines` lines of each thing, which a reader tells; with `follow` go on until
     interrupted."""
     width = max((len(name) for name in readers), default=0)
-    prefix = {
-        name: paint(f"{name:<{width}} | ", fg=_COLORS[i % len(_COLORS)]) if len(readers) > 1 else ""
-        for i, name in enumerate(readers)
-    }
+    prefix = prefixes([*readers], width) if len(readers) > 1 else dict.fromkeys(readers, "")
     if not follow:
         for name, reader in readers.items():
             for line in reader.logs(name, lines=lines):

@@ -17,7 +17,7 @@ from dctl.hosts.attached import run_attached
 from dctl.hosts.base import Holder, Json, Lease, Resource, Secrets
 from dctl.hosts.order import waves
 from dctl.hosts.passive import NoSecrets
-from dctl.hosts.process import delivered
+from dctl.hosts.process import delivered, survivors
 from dctl.hosts.process.launch import environment
 from dctl.hosts.process.reader import ProcessReader
 from dctl.hosts.process.records import Manifest, completed
@@ -45,18 +45,18 @@ class ProcessHost(ProcessReader):
 
     @translated
     def ensure(self, resource: Resource) -> None:
-        spec = ProcessSpec.from_json(resource.spec)
-        self._replace(
-            Manifest(
-                name=_instance(resource.name),
-                service=resource.service,
-                needs=[need.resource for need in resource.needs],
-                ports={name: (e.host, e.port) for name, e in resource.ports.items()},
-                spec=spec.to_json(),
-                digest=resource.digest,
-                held=False,
-            )
-        )
+        self._replace(_manifest(resource, held=False))
+
+    @translated
+    def prepare(self, resource: Resource) -> None:
+        """Make all be there that it needs to run, and hold it: whoever asked runs it."""
+        self._replace(_manifest(resource, held=True))
+
+    def environment(self, resource: Resource) -> Mapping[str, str]:
+        """What it runs with, whoever runs it. It is marked as a run of this one, which is ended
+        when the supervisor is to run it."""
+        mark = {survivors.MARK: survivors.mark(self._layout, resource.name)}
+        return {**environment(os.environ), **mark, **resource.spec["env"]}
 
     @translated
     def start(self, name: str) -> None:
@@ -173,7 +173,7 @@ class ProcessHost(ProcessReader):
         self._layout.config.unlink(missing_ok=True)
 
     def _replace(self, asked: Manifest) -> None:
-        """End what runs under this name and start it as `asked`."""
+        """End what runs under this name and start it as `asked`, unless it is held."""
         name = asked["name"]
         self._claim()
         before: Manifest | None = read_json(self._layout.manifest(name))
@@ -189,8 +189,10 @@ class ProcessHost(ProcessReader):
                 )
             write_json(self._layout.manifest(name), asked)
             self._supervisor.configure()
-            self._supervisor.put(name)
-        self._await_begin(name)
+            if not asked["held"]:
+                self._supervisor.put(name)
+        if not asked["held"]:
+            self._await_begin(name)
 
     def _values(self, name: str, asked: Manifest, before: Manifest | None) -> dict[str, str]:
         """What is to be delivered. What is there stays when it is the same, and is remembered when
@@ -244,6 +246,18 @@ class ProcessHost(ProcessReader):
     def _runs(self, name: str) -> bool:
         info = (self._supervisor.processes() or {}).get(name)
         return info is not None and info["state"] in (STARTING, RUNNING, BACKOFF)
+
+
+def _manifest(resource: Resource, *, held: bool) -> Manifest:
+    return Manifest(
+        name=_instance(resource.name),
+        service=resource.service,
+        needs=[need.resource for need in resource.needs],
+        ports={name: (e.host, e.port) for name, e in resource.ports.items()},
+        spec=ProcessSpec.from_json(resource.spec).to_json(),
+        digest=resource.digest,
+        held=held,
+    )
 
 
 def _instance(name: str) -> str:
