@@ -292,6 +292,7 @@ class Chassis(Generic[S]):
             metrics=metrics,
             guard=guard,
             tls=self.config.tls,
+            reflects=draft.reflection,
         )
         self._bound = server.address
         if self.config.platform.service.entrypoint:

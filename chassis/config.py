@@ -85,6 +85,7 @@ class Draft(_Strict):
     )
     slow: float = Field(default=1.0, ge=0, description="a request takes, to be logged; 0: never")
     metrics: Scraping = Scraping()
+    reflection: bool = Field(default=True, description="tell who asks what there is to call")
     beat: float = Field(default=5.0, gt=0, description="between two signs of life")
     drain: float = Field(default=0.5, ge=0, description="without a call, before we end")
     grace: float = Field(default=5.0, ge=0, description="for calls that run when we end")

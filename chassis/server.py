@@ -1,4 +1,4 @@
-"""make_server(): the one way to build a gRPC server. Health and reflection are always on."""
+"""make_server(): the one way to build a gRPC server. Health is always on, reflection by default."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ class Server:
         calls: CallInterceptor,
         address: Address,
         names: Sequence[str],
+        reflects: bool = True,
     ) -> None:
         self.address = address
         self.services = tuple(names)
@@ -56,6 +57,8 @@ class Server:
         self._health = HealthServicer()
         add_health: Callable[..., None] = health_pb2_grpc.add_HealthServicer_to_server
         add_health(self._health, server)
+        if not reflects:
+            return
         add_reflection: Callable[..., None] = reflection.enable_server_reflection
         add_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
 
@@ -99,10 +102,12 @@ def make_server(
     metrics: Metrics | None = None,
     guard: Guard | None = None,
     tls: Identity | None = None,
+    reflects: bool = True,
 ) -> Server:
     """A server for `servicers` that is bound to `address` (port 0: any) and not yet started. Calls
     are told to `slow` and counted in `metrics`; those of the `servicers` pass the `guard`. With
-    `tls` only who is of the same cluster gets a connection.
+    `tls` only who is of the same cluster gets a connection. One that `reflects` tells what there is
+    to call.
 
     Raises BindError when the address is taken, ChassisError for what is no servicer.
     """
@@ -122,7 +127,7 @@ def make_server(
         )
     except RuntimeError:
         raise BindError(f"cannot listen on {address}: it was taken just now") from None
-    return Server(server, calls, Address(address.host, port), names)
+    return Server(server, calls, Address(address.host, port), names, reflects)
 
 
 def _check_free(address: Address) -> None:

@@ -148,6 +148,18 @@ class Connection:
         except grpc.RpcError as error:
             raise self._translate(error) from error
 
+    @contextmanager
+    def translated_but(self, code: grpc.StatusCode) -> Iterator[None]:
+        """The same; but for that status it is NotImplementedError, for who has another way."""
+        import grpc
+
+        try:
+            yield
+        except grpc.RpcError as error:
+            if error.code() is code:
+                raise NotImplementedError from error
+            raise self._translate(error) from error
+
     def _translate(self, error: grpc.RpcError) -> DctlError:
         return translate(self.who, error.code(), error.details() or "", timeout=self.timeout)
 

@@ -15,6 +15,7 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    from dctl.engine.cluster import OpenCluster
     from dctl.spec import Cluster
     from dctl.spec.variant import Variant
 
@@ -42,15 +43,29 @@ def keys(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Co
     return _items(found, incomplete)
 
 
+def offered(incomplete: str, names: Callable[[], Iterable[str]]) -> list[CompletionItem]:
+    """What `names` gives, or nothing when that cannot be had."""
+    found: list[str] = []
+    with _silent():
+        found += names()
+    return _items(found, incomplete)
+
+
+def cluster(ctx: click.Context) -> OpenCluster:
+    """The cluster that the command line means so far."""
+    from dctl.engine.cluster import open_cluster
+
+    return open_cluster(_file(ctx), _variant(ctx))
+
+
 def _live_keys(ctx: click.Context, prefix: str) -> Iterator[str]:
     from draft_api.core.registry.key_value.v1 import service_pb2 as pb
     from draft_api.core.registry.key_value.v1 import service_pb2_grpc as rpc
 
     from dctl.clients import connect
-    from dctl.engine.cluster import open_cluster
 
-    cluster = open_cluster(_file(ctx), _variant(ctx))
-    with connect("Blueprint", cluster.way("blueprint"), timeout=_PATIENCE) as blueprint:
+    way = cluster(ctx).way("blueprint")
+    with connect("Blueprint", way, timeout=_PATIENCE) as blueprint:
         answer = blueprint.stub(rpc.KeyValueServiceStub).List(
             pb.ListRequest(prefix=prefix, page_size=_MOST), timeout=_PATIENCE
         )

@@ -158,10 +158,10 @@ def _need_debugger(python: str) -> None:
     probe = "import importlib.util, sys; sys.exit(importlib.util.find_spec('debugpy') is None)"
     done = subprocess.run([python, "-c", probe], capture_output=True, timeout=30, check=False)
     if done.returncode:
+        shown = os.path.relpath(python)
         raise NotFoundError(
-            f"{os.path.relpath(python)} has no debugpy",
-            hint=f"{os.path.relpath(python)} -m pip install debugpy; then, in your editor, attach to"
-            f" 127.0.0.1:{_DEBUGGER}",
+            f"{shown} has no debugpy",
+            hint=f"{shown} -m pip install debugpy; your editor then attaches to port {_DEBUGGER}",
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,23 +36,29 @@ class Lent:
 def snapshot(loaded: Loaded, profiles: Sequence[str]) -> dict[str, Any]:
     """The spec as it is now, for who puts things back later: its files may be changed, or wrong,
     by then."""
-    return {"data": loaded.data, "root": str(loaded.root), "profiles": list(profiles)}
+    return taken(loaded, loaded.data, profiles)
 
 
-def reopen(taken: Mapping[str, Any], folder: Path, say: Say) -> OpenCluster:
+def taken(loaded: Loaded, data: Mapping[str, Any], profiles: Sequence[str]) -> dict[str, Any]:
+    """The same, with other data of this spec."""
+    source, root = str(loaded.path), str(loaded.root)
+    return {"data": data, "source": source, "root": root, "profiles": list(profiles)}
+
+
+def reopen(spec: Mapping[str, Any], folder: Path, say: Say) -> OpenCluster:
     """The cluster of a snapshot; `folder` is for the file that it is read from."""
     from ruamel.yaml import YAML
 
     path = folder / ".spec.yaml"
     with path.open("w", encoding="utf-8") as file:
-        YAML(typ="safe").dump(_escaped(taken["data"]), file)
+        YAML(typ="safe").dump(_escaped(spec["data"]), file)
     path.chmod(0o600)
     try:
-        profiles = tuple(taken["profiles"])
-        loaded = load(path, Variant((), profiles), env={}, root=Path(taken["root"]))
+        profiles = tuple(spec["profiles"])
+        loaded = load(path, Variant((), profiles), env={}, root=Path(spec["root"]))
     finally:
         path.unlink(missing_ok=True)
-    return OpenCluster(loaded, say)
+    return OpenCluster(dataclasses.replace(loaded, path=Path(spec["source"])), say)
 
 
 def _escaped(value: Any) -> Any:

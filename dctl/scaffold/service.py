@@ -150,15 +150,16 @@ def _test(name: str, proto: Proto) -> str:
     imports = sorted([*proto.imports, f"from {parent} import {module}_grpc as rpc"])
     if plain:
         first = plain[0]
-        body = (
-            f"        stub = service.stub(rpc.{proto.service}Stub)\n"
-            f"        return await stub.{first.name}({first.asks}(), timeout=5)"
+        return _CALLED.format(
+            name=name,
+            imports="\n".join(imports),
+            stub=f"{proto.service}Stub",
+            what=_snake(first.name),
+            call=f"{first.name}({first.asks}(), timeout=5)",
+            answer=first.answers,
         )
-        check = f"assert isinstance(asyncio.run(call()), {first.answers})"
-        what = f"{_snake(first.name)}_is_answered"
-    else:
-        body = f"        return service.stub(rpc.{proto.service}Stub)"
-        check, what = "assert asyncio.run(call())", "it_serves"
+    body = f"        return service.stub(rpc.{proto.service}Stub)"
+    check, what = "assert asyncio.run(call())", "it_serves"
     return _TEST.format(name=name, imports="\n".join(imports), body=body, check=check, what=what)
 
 
@@ -244,4 +245,37 @@ async def call():
 
 def test_{what}():
     {check}
+'''
+
+_CALLED = '''\
+"""The service {name}: by itself, on real gRPC; and in a cluster, where dctl test raised one."""
+
+import asyncio
+import runpy
+from pathlib import Path
+
+import pytest
+from chassis.testing import client, in_cluster, running, settings
+{imports}
+
+make = runpy.run_path(str(Path(__file__).with_name("main.py")))["make"]
+
+
+async def call():
+    async with running(make(settings("{name}"))) as service:
+        return await service.stub(rpc.{stub}).{call}
+
+
+async def call_in_cluster():
+    async with client(rpc.{stub}, "{name}") as stub:
+        return await stub.{call}
+
+
+def test_{what}_is_answered():
+    assert isinstance(asyncio.run(call()), {answer})
+
+
+@pytest.mark.skipif(not in_cluster(), reason="there is no cluster: dctl test raises one")
+def test_{what}_is_answered_in_the_cluster():
+    assert isinstance(asyncio.run(call_in_cluster()), {answer})
 '''

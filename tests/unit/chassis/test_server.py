@@ -89,8 +89,10 @@ class StreamInThreads(keys_rpc.KeyValueServiceServicer):
 
 
 @asynccontextmanager
-async def serving(*servicers: object) -> AsyncIterator[tuple[Server, grpc.aio.Channel]]:
-    server = make_server(servicers, Address("127.0.0.1", 0))
+async def serving(
+    *servicers: object, **options: Any
+) -> AsyncIterator[tuple[Server, grpc.aio.Channel]]:
+    server = make_server(servicers, Address("127.0.0.1", 0), **options)
     await server.start()
     try:
         async with connect(server.address) as channel:
@@ -247,6 +249,16 @@ async def test_reflection_lists_the_services() -> None:
         answer = await stream.read()
         listed = {service.name for service in answer.list_services_response.service}
         assert {ECHO, "grpc.health.v1.Health"} <= listed
+
+
+async def test_a_server_that_does_not_reflect_says_that_it_knows_no_such_call() -> None:
+    async with serving(Echo(), reflects=False) as (_, channel):
+        stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+        stream = stub.ServerReflectionInfo(
+            iter([reflection_pb2.ServerReflectionRequest(list_services="")])
+        )
+        assert (await failure(stream.read()))[0] is Code.UNIMPLEMENTED
+        assert (await speak(channel, "hi")).output == "hi"
 
 
 async def test_a_message_may_be_larger_than_grpc_allows_by_default_but_not_endless() -> None:

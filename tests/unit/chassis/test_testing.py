@@ -14,8 +14,9 @@ from pydantic import BaseModel
 from chassis import Chassis
 from chassis import testing as page
 from chassis.config import RESERVED, Platform
+from chassis.errors import ChassisError
 from chassis.keys import _leaves, variable
-from chassis.testing import settings
+from chassis.testing import client, in_cluster, settings
 
 DOCS = Path(__file__).parents[3] / "docs" / "service.md"
 
@@ -71,3 +72,11 @@ def test_every_variable_is_in_the_docs() -> None:
     names += [variable((name,)) for name in RESERVED]
     text = DOCS.read_text()
     assert [name for name in names if f"`{name}`" not in text] == []
+
+
+async def test_a_client_of_the_cluster_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DRAFT_TEST_BLUEPRINT", raising=False)
+    assert not in_cluster()
+    with pytest.raises(ChassisError, match="dctl test"):
+        async with client(rpc.EchoServiceStub, "echo"):
+            pass

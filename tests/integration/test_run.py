@@ -1,0 +1,173 @@
+"""dctl run: services from their code, and nothing that stays behind."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from dctl.errors import ExitCode
+from tests.support.clusters import Cluster, raised
+from tests.support.waiting import wait_until
+
+MAIN = "services/examples/echo/main.py"
+SAY = '{"input": "hi"}'
+
+
+class Run:
+    """A `dctl run` in the background, what it says in files."""
+
+    def __init__(self, cluster: Cluster, *arguments: str) -> None:
+        self.cluster = cluster
+        self._file = cluster.folder / f"run-{len(list(cluster.folder.glob('run-*')))}"
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "dctl", "run", *arguments],
+            cwd=cluster.folder,
+            env=cluster.env,
+            stdin=subprocess.DEVNULL,
+            stdout=self._file.open("w"),
+            stderr=subprocess.STDOUT,
+        )
+
+    def said(self) -> str:
+        return self._file.read_text()
+
+    def hears(self, text: str, times: int = 1) -> None:
+        def heard() -> bool:
+            assert self.process.poll() is None or text in self.said(), self.said()
+            return self.said().count(text) >= times
+
+        wait_until(heard, within=60)
+
+    def end(self, number: signal.Signals = signal.SIGINT) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+
+@contextmanager
+def workspace(folder: Path) -> Iterator[Cluster]:
+    cluster = Cluster(folder)
+    try:
+        yield cluster
+    finally:
+        cluster.close()
+
+
+def runs(cluster: Cluster) -> list[str]:
+    """What runs of a cluster, in words."""
+    found = []
+    for process in cluster.processes():
+        try:
+            found.append(" ".join(process.cmdline()))
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def test_what_is_missing_is_raised_what_changes_is_started_anew_and_nothing_stays(
+    tmp_path: Path,
+) -> None:
+    with workspace(tmp_path) as cluster:
+        run = Run(cluster, "-d", "examples")
+        run.hears("echo is ready at")
+        said = json.loads(cluster.dctl("call", "echo", "Speak", SAY).stdout)
+        assert said == {"output": "hi"}
+        assert "+ process    echo-1" not in cluster.dctl("infra", "plan").stdout
+
+        main = tmp_path / MAIN
+        good = main.read_text()
+        main.write_text(good + "x = (\n")
+        run.hears("echo goes on as it was")
+        assert f"{MAIN}:{len(good.splitlines()) + 1}:5: '(' was never closed" in run.said()
+        assert json.loads(cluster.dctl("call", "echo", "Speak", SAY).stdout) == {"output": "hi"}
+
+        main.write_text(good.replace("output=request.input", "output=request.input.upper()"))
+        run.hears("echo is ready at", times=2)
+        assert json.loads(cluster.dctl("call", "echo", "Speak", SAY).stdout) == {"output": "HI"}
+        assert "echo has ended" in run.said(), "the one before drained"
+
+        (tmp_path / "services/examples/echo/config.yaml").write_text("draft: {log: {format: json}}")
+        run.hears('"message": "echo serves"')
+        assert run.end() == ExitCode.OK, run.said()
+        assert not runs(cluster)
+        assert not (cluster.state / "dev").exists()
+
+
+def test_what_ran_before_runs_again_even_after_kill_9(tmp_path: Path) -> None:
+    with raised(tmp_path, replicas=2) as cluster:
+        before = cluster.pids()
+        run = Run(cluster, "-s", "echo")
+        run.hears("echo is ready at")
+        assert {"echo-1", "echo-2"}.isdisjoint(cluster.pids())
+        registered = [p for p in cluster.json("ps")["items"] if p["name"] == "echo"]
+        assert len(registered) == 1
+        refused = cluster.dctl("run", "-s", "echo", code=ExitCode.LOCKED)
+        assert "is run by another dctl run" in refused.stderr
+        assert "echo-1" not in cluster.dctl("infra", "apply", "-y").stderr  # aside is no drift
+        assert {"echo-1", "echo-2"}.isdisjoint(cluster.pids())
+
+        run.end(signal.SIGKILL)
+        wait_until(lambda: {"echo-1", "echo-2"} <= cluster.pids().keys(), within=60)
+        after = cluster.pids()
+        assert {n: p for n, p in after.items() if n[:4] != "echo"} == {
+            n: p for n, p in before.items() if n[:4] != "echo"
+        }
+        assert not [words for words in runs(cluster) if " run" in words]
+        assert cluster.json("infra", "plan")["changes"] == 0
+
+
+def test_the_last_of_several_takes_down_what_the_first_raised_and_kill_9_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    with workspace(tmp_path) as cluster:
+        other = "  other:\n    run: services/examples/other\n"
+        source = tmp_path / "services/examples/echo"
+        target = tmp_path / "services/examples/other"
+        target.mkdir()
+        text = (source / "main.py").read_text().replace("app.route", "0 and app.route")
+        (target / "main.py").write_text(text)
+        cluster.write(extra=other)
+        first = Run(cluster, "-s", "echo")
+        first.hears("echo is ready at")
+        second = Run(cluster, "-s", "examples/other")
+        second.hears("other is ready at")
+        assert first.end() == ExitCode.OK
+        assert {"nats-1", "blueprint-1"} <= cluster.pids().keys()
+        names = {p["name"] for p in cluster.json("ps")["items"]}
+        assert {"other"} == names - {"blueprint", "catalyst", "fuse", "envoy"}
+        second.end(signal.SIGKILL)
+        wait_until(lambda: not runs(cluster), within=60)
+
+
+def test_a_terminal_that_is_closed_leaves_nothing(tmp_path: Path) -> None:
+    with workspace(tmp_path) as cluster:
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.chdir(cluster.folder)
+            command = [sys.executable, "-m", "dctl", "run", "--progress", "plain"]
+            os.execve(sys.executable, command, cluster.env)
+        said = b""
+        while b"echo is ready at" not in said:
+            said += os.read(terminal, 4096)
+        os.close(terminal)
+        os.waitpid(pid, 0)
+        wait_until(lambda: not runs(cluster), within=60)
+
+
+def test_a_debugger_that_is_not_there_is_told_before_anything_is_raised(tmp_path: Path) -> None:
+    if importlib.util.find_spec("debugpy"):
+        pytest.skip("debugpy is installed here")
+    with workspace(tmp_path) as cluster:
+        done = cluster.dctl("run", "--debug", code=ExitCode.ERROR)
+        assert "-m pip install debugpy" in done.stderr
+        assert not runs(cluster)
