@@ -50,6 +50,7 @@ class Nats:
     def __init__(self, folder: Path, *, max_store: str = "1G") -> None:
         self.folder = folder
         self.max_store = max_store
+        self.extra = ""  # more lines of its configuration
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -59,7 +60,7 @@ class Nats:
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "nats.conf"
         text = CONFIG.format(port=self.port, folder=self.folder / "data", max_store=self.max_store)
-        config.write_text(text)
+        config.write_text(text + self.extra)
         with (self.folder / "nats.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [nats_server(), "-c", str(config)], stdout=log, stderr=subprocess.STDOUT

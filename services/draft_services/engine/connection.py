@@ -235,8 +235,9 @@ class Connection:
         with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):
             async with asyncio.timeout(_DRAIN_TIMEOUT):
                 await self._client.flush(_DRAIN_TIMEOUT)
-        with contextlib.suppress(nats.errors.Error, OSError):
-            await self._client.close()
+        # It may wait for ever for a connection that broke while it was being encrypted.
+        with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):
+            await _within(_DRAIN_TIMEOUT, self._client.close())
 
     def _reply(self) -> str:
         self._number += 1
