@@ -13,6 +13,7 @@ from dctl.errors import DctlError, NotFoundError
 from dctl.text import printable
 
 if TYPE_CHECKING:
+    from dctl.protos.asked import Asked
     from dctl.protos.build import BuildResult
     from dctl.workspace import Api, Workspace
 
@@ -104,22 +105,26 @@ def build(check: bool, force: bool, unchecked: bool, format: Any) -> None:
     from dctl.protos.build import build
     from dctl.protos.check import BASELINE, breaking, lint
 
-    workspace, api = _api()
+    asked = _asked()
+    folder, further = asked.folder, asked.further()
+    for words in asked.missing:
+        click.echo(words, err=True)
 
     def before() -> None:
         if not unchecked:
-            lint(api.folder)
-            if (api.folder / BASELINE).is_file():
-                breaking(api.folder)
+            lint(folder)
+            if (folder / BASELINE).is_file():
+                breaking(folder)
 
     result = build(
-        api.folder,
-        api.out,
-        api.package,
-        stamp_file=_stamp(workspace, api),
+        folder,
+        asked.out,
+        asked.package,
+        stamp_file=asked.stamp,
         check=check,
         force=force,
         before=before,
+        further=further,
     )
     if result.edited and not (force or check):
         _refuse_edited(result)
@@ -183,10 +188,11 @@ def breaking(against: Path | None, update: bool) -> None:
 @context_option
 def clean() -> None:
     """Remove the generated package."""
+    from dctl.protos.asked import stamp_file
     from dctl.protos.build import clean
 
-    workspace, api = _api()
-    removed = clean(api.out, api.package, stamp_file=_stamp(workspace, api))
+    found, api = _api()
+    removed = clean(api.out, api.package, stamp_file=stamp_file(found.root, api.package))
     click.echo(f"{_count(len(removed), 'file')} removed", err=True)
 
 
@@ -264,8 +270,13 @@ def _refuse_edited(result: BuildResult) -> None:
     )
 
 
-def _stamp(workspace: Workspace, api: Api) -> Path:
-    return workspace.root / ".draft" / f"{api.package}.stamp"
+def _asked() -> Asked:
+    """What there is to build, without reading draft.yaml once more where it is unchanged."""
+    from dctl.protos.asked import asked, remembered
+    from dctl.workspace import find_root
+
+    here = None if click.get_current_context().meta.get("dctl.context") else find_root(Path.cwd())
+    return (here and remembered(here)) or asked(_api()[0])
 
 
 def _show(result: BuildResult, format: Any, check: bool) -> None:

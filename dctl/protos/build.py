@@ -17,13 +17,13 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dctl.errors import NotFoundError, SpecError
-from dctl.protos import framework, rename, stamp, tools
+from dctl.protos import framework, languages, rename, stamp, tools
 from dctl.protos.check import BASELINE
 from dctl.protos.stamp import Stamp
 from dctl.spec.problems import spec_error
@@ -56,6 +56,20 @@ class BuildResult:
         return not self.written and not self.removed
 
 
+@dataclass(frozen=True, slots=True)
+class Further:
+    """What goes with a package: the plugins of other languages and the `repo` that their packages
+    are named after; and what draft.yaml said (`asked`), with its digest (see `stamp.Stamp`)."""
+
+    plugins: Mapping[str, str] = field(default_factory=dict)
+    repo: str = ""
+    draft: str = ""
+    asked: Mapping[str, Any] = field(default_factory=dict)
+
+
+_NOTHING = Further()
+
+
 def build(
     folder: Path,
     out: Path,
@@ -65,46 +79,57 @@ def build(
     check: bool = False,
     force: bool = False,
     before: Callable[[], None] = lambda: None,
+    further: Further = _NOTHING,
 ) -> BuildResult:
     """Generate `package` under `out` from the protos under `folder`.
 
     `check` writes nothing. `stamp_file` makes an unchanged build cheap, and tells what was edited
     by hand, which only `force` overwrites. `before` is called when something is to be generated,
-    and may raise. SpecError carries every problem of the protos; then nothing was written.
+    and may raise. `further` goes with the package. SpecError carries every problem of the protos;
+    then nothing was written.
     """
     protos = _read_protos(folder)
     refuse_clashes(protos, folder, package)
-    if check or stamp_file is None:
-        return _build(folder, out, package, protos, stamp_file, check, force, before)
-    with _one_at_a_time(stamp_file):
-        return _build(folder, out, package, protos, stamp_file, check, force, before)
+    alone = nullcontext() if check or stamp_file is None else _one_at_a_time(stamp_file)
+    with alone:
+        return _build(
+            folder, out / package, protos, _Way(stamp_file, check, force, before), further
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How a build is done: see `build`."""
+
+    stamp_file: Path | None
+    check: bool
+    force: bool
+    before: Callable[[], None]
 
 
 def _build(
-    folder: Path,
-    out: Path,
-    package: str,
-    protos: Mapping[str, bytes],
-    stamp_file: Path | None,
-    check: bool,
-    force: bool,
-    before: Callable[[], None],
+    folder: Path, target: Path, protos: Mapping[str, bytes], way: _Way, further: Further
 ) -> BuildResult:
-    target = out / package
+    out, package, stamp_file = target.parent, target.name, way.stamp_file
     foreign = framework.imported(protos, folder)
-    inputs = stamp.digest_inputs({**protos, **_also(folder, foreign)}, package, tools.versions())
+    others = languages.fingerprint(further.plugins)
+    everything = {**protos, **_also(folder, foreign)}
+    inputs = stamp.digest_inputs(everything, package, {**tools.versions(), **others})
     last = stamp.read(stamp_file) if stamp_file else None
-    if last and last.inputs == inputs and _untouched(target, last.outputs):
+    fresh = last and last.inputs == inputs and languages.there(out, others)
+    if fresh and last and _untouched(target, last.outputs):
+        if stamp_file and not way.check and last.draft != further.draft:
+            stamp.write(stamp_file, replace(last, draft=further.draft, asked=further.asked))
         return BuildResult(target, len(protos), (), (), len(last.outputs))
 
-    before()
+    way.before()
     files = _generate(folder, package, list(protos))
     markers = _markers(files)
     changed = [name for name, content in files.items() if _content(target / name) != content]
     written = sorted(changed + [name for name in markers if not (target / name).exists()])
     removed = sorted(_existing(target) - files.keys())
     edited = _edited(target, [*changed, *removed], files, last.outputs if last else {})
-    if edited and not force:
+    if edited and not way.force:
         return BuildResult(
             target,
             len(protos),
@@ -113,13 +138,14 @@ def _build(
             len(files) - len(changed),
             edited,
         )
-    if not check:
+    if not way.check:
         for name in written:
             _write(target / name, files[name] if name in files else markers[name])
         _remove(target, removed)
+        languages.generate(folder, out, further.plugins, further.repo)
         if stamp_file:
             outputs = {name: stamp.digest(content) for name, content in files.items()}
-            stamp.write(stamp_file, Stamp(inputs, outputs))
+            stamp.write(stamp_file, Stamp(inputs, outputs, further.draft, further.asked))
     unchanged = len(files) - len(changed)
     return BuildResult(target, len(protos), tuple(written), tuple(removed), unchanged)
 

@@ -10,16 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """Digest of what went in, and digests of what came out, by file name."""
+    """Digest of what went in, and digests of what came out, by file name. `asked` is what
+    draft.yaml said, and `draft` its digest: so that one that is unchanged need not be read."""
 
     inputs: str
     outputs: Mapping[str, str]
+    draft: str = ""
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
 
 def digest(content: bytes) -> str:
@@ -38,7 +42,8 @@ def read(path: Path) -> Stamp | None:
     """The stamp at `path`; None when there is none that makes sense."""
     try:
         found = json.loads(path.read_bytes())
-        return Stamp(str(found["inputs"]), dict(found["outputs"]))
+        outputs, asked = dict(found["outputs"]), dict(found.get("asked", {}))
+        return Stamp(str(found["inputs"]), outputs, str(found.get("draft", "")), asked)
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
