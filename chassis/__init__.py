@@ -11,11 +11,13 @@ registration.py  the process in the registry: Initialize, Synchronize, Finalize
 publishing.py    what a registered service tells the cluster: its descriptors and its routes
 calls.py         calls to other services by name           discovery.py   where their instances are
 locks.py         locks and leaders, with fencing tokens   contest.py   how one is got
+repository.py    a database: PostgreSQL or SQLite         migrations.py   what it has to be like
 clients.py       addresses and channels; light, and used by dctl too
 health.py        whether it can do its work, asked again and again, told with the reason
 lifecycle.py     opened in order, closed in reverse, every step bounded
 process.py       runs until a signal or a failure, and then ends whatever hangs
 logs.py          structured logs        errors.py   what goes wrong, as one tree
+probe.py         whether something is well, as an exit code
 testing.py       a service inside a test, on real gRPC
 
 Nothing heavy is imported until it is used.

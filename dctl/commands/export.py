@@ -121,7 +121,11 @@ def kubernetes(
 def _loaded(file: Path | None) -> Loaded:
     from dctl.workspace import load_spec
 
-    return load_spec(file, variant())
+    loaded = load_spec(file, variant())
+    if loaded.cluster.security.tls:
+        why = "cannot be exported: dctl makes the certificates; merge `tls: false` over it with -e"
+        loaded.refuse([(("security", "tls"), why)])
+    return loaded
 
 
 def _released(loaded: Loaded, registry: str, tag: str) -> Mapping[str, str]:

@@ -56,6 +56,8 @@ def _replica(ground: Ground, name: str, service: Service, instance: str) -> Prog
     if service.group:
         env["DRAFT_SERVICE_GROUP"] = service.group
     folder = ground.root / service.run if service.run else None
+    if folder:
+        env["DRAFT_DATA"] = ground.site(instance).data(instance)
     return Program(
         argv=ground.site(instance).main(name, folder) if folder else service.command,
         env=env,

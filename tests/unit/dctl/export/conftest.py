@@ -14,7 +14,7 @@ ENV = {
     "DRAFT_BASE_IMAGE": "python:3.12-slim",
     "PASSWORD": "hunter2-of-the-mail",
 }
-BLUEPRINTS = sorted((ROOT / "blueprints").glob("*.yaml"))
+BLUEPRINTS = sorted(p for p in (ROOT / "blueprints").glob("*.yaml") if "." not in p.stem)
 
 RICH = """\
 apiVersion: draft/v1

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class CrudServiceStub:
-    """Keeps names in Blueprint: a service with state.
+    """Keeps names in a database: a service with state.
     """
 
     def __init__(self, channel):
@@ -58,7 +58,7 @@ class CrudServiceStub:
 
 
 class CrudServiceServicer:
-    """Keeps names in Blueprint: a service with state.
+    """Keeps names in a database: a service with state.
     """
 
     def Create(self, request, context):
@@ -124,7 +124,7 @@ def add_CrudServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CrudService:
-    """Keeps names in Blueprint: a service with state.
+    """Keeps names in a database: a service with state.
     """
 
     @staticmethod

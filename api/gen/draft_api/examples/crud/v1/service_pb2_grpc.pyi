@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CrudServiceStub:
-    """Keeps names in Blueprint: a service with state."""
+    """Keeps names in a database: a service with state."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -50,7 +50,7 @@ class CrudServiceStub:
 
 @_typing.type_check_only
 class CrudServiceAsyncStub(CrudServiceStub):
-    """Keeps names in Blueprint: a service with state."""
+    """Keeps names in a database: a service with state."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Create: _aio.UnaryUnaryMultiCallable[_service_pb2.CreateRequest, _service_pb2.CreateResponse]  # type: ignore[assignment]
@@ -69,7 +69,7 @@ class CrudServiceAsyncStub(CrudServiceStub):
     """Removes a record. Removing what is absent succeeds."""
 
 class CrudServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Keeps names in Blueprint: a service with state."""
+    """Keeps names in a database: a service with state."""
 
     @_abc_1.abstractmethod
     def Create(
