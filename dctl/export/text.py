@@ -15,12 +15,17 @@ _WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "
 def to_text(documents: Iterable[Mapping[str, Any]], head: str) -> str:
     """The documents after `head`, lines of a comment."""
     from ruamel.yaml import YAML
+    from ruamel.yaml.representer import RoundTripRepresenter
 
+    class Representer(RoundTripRepresenter):
+        """Of these documents alone: what is added to one counts for all of its class."""
+
+    Representer.add_representer(str, _text)
     yaml = YAML()
+    yaml.Representer = Representer
     yaml.default_flow_style = False
     yaml.width = 1 << 20
     yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.representer.add_representer(str, _text)
     yaml.representer.ignore_aliases = lambda data: True  # an anchor would be a riddle to a reader
     texts = []
     for document in documents:
