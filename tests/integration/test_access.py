@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from draft_api.core.registry.service_discovery.v1.service_pb2_grpc import (
     ServiceDiscoveryServiceStub,
 )
 from draft_services.blueprint.access import Permissions
+from draft_services.blueprint.rpc import gate as gate_module
 from draft_services.blueprint.settings import Settings
 
 from chassis import guard as guard_module
@@ -155,6 +157,32 @@ async def test_a_process_proves_itself_with_its_token_for_as_long_as_it_is_regis
             farewell = registry.FinalizeRequest(pid=process.pid, token=process.token.jwt)
             await node.registry.Finalize(farewell)
             assert await orders.set("orders/1") is UNKNOWN
+
+
+async def test_a_watch_ends_when_who_watches_is_no_longer_registered(
+    nats: Nats, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate_module, "_AGAIN", 0.05)
+    async with guarded(nats, tmp_path, calls="token") as node:
+        request = registry.InitializeRequest(name="orders", nonce=nonce_of(SECRET, "orders"))
+        process = (await node.registry.Initialize(request)).process_identity
+        async with As(node, by_token(process.token.jwt)) as orders, As(node, DCTL) as dctl:
+            keys = orders.keys.Watch(kv.WatchRequest(prefix="shop/", value=value()))
+            processes = orders.registry.Watch(registry.WatchRequest())
+            for number in range(4):  # it goes on while it may
+                await dctl.set(f"shop/{number}")
+                while not (await keys.read()).events:
+                    pass
+            farewell = registry.FinalizeRequest(pid=process.pid, token=process.token.jwt)
+            await node.registry.Finalize(farewell)
+            async with asyncio.timeout(10):
+                assert await code_of(_to_its_end(keys)) is UNKNOWN
+                assert await code_of(_to_its_end(processes)) is UNKNOWN
+
+
+async def _to_its_end(stream: Any) -> None:
+    async for _ in stream:
+        pass
 
 
 async def test_a_service_cannot_register_under_the_name_of_another(

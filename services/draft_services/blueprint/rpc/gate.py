@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,10 +13,12 @@ import grpc
 from chassis.proof import HEADER
 from draft_services.blueprint.access import Access, Caller
 from draft_services.blueprint.errors import Denied, Unauthenticated
-from draft_services.blueprint.rpc.status import answering
+from draft_services.blueprint.rpc.status import TRANSLATED, answering
 from draft_services.engine.store import Key
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+_AGAIN = 30.0  # seconds between two looks at who watches
 
 audit = logging.getLogger("draft.audit")
 
@@ -35,15 +38,44 @@ class Gate:
     async def entered(self, context: Context) -> AsyncIterator[Caller]:
         """Within this, one of our errors ends the call with its status and its words."""
         async with answering(context):
-            proof = next((v for k, v in context.invocation_metadata() or () if k == HEADER), "")
-            text = proof if isinstance(proof, str) else proof.decode("utf-8", "replace")
             try:
-                caller = await self._access.admit(text, _host(context))
+                caller = await self._access.admit(_proof(context), _host(context))
                 self._whole()
                 yield caller
             except (Denied, Unauthenticated) as error:
                 self.note_denial(error, context)
                 raise
+
+    @asynccontextmanager
+    async def watching(self, context: Context) -> AsyncIterator[Caller]:
+        """The same for a call that lasts: it ends once nobody would be let in with its proof."""
+        async with self.entered(context) as caller:
+            own = asyncio.current_task()
+            assert own is not None
+            refused: list[Exception] = []
+            looking = asyncio.create_task(self._look_again(_proof(context), refused, own))
+            try:
+                yield caller
+            except asyncio.CancelledError:
+                if not refused:
+                    raise
+                own.uncancel()
+                raise refused[0] from None
+            finally:
+                looking.cancel()
+
+    async def _look_again(
+        self, proof: str, refused: list[Exception], watch: asyncio.Task[Any]
+    ) -> None:
+        while not refused:
+            await asyncio.sleep(_AGAIN)
+            try:
+                await self._access.identify(proof)
+            except (Denied, Unauthenticated) as error:
+                refused.append(error)
+                watch.cancel()
+            except TRANSLATED:
+                continue  # it cannot be told now
 
     def spend(self, caller: Caller, context: Context, calls: int) -> None:
         """Count a call for so many more; raises as `Access.admit` does."""
@@ -72,6 +104,11 @@ class Gate:
                     "revision": revision,
                 },
             )
+
+
+def _proof(context: Context) -> str:
+    proof = next((v for k, v in context.invocation_metadata() or () if k == HEADER), "")
+    return proof if isinstance(proof, str) else proof.decode("utf-8", "replace")
 
 
 def _host(context: Context) -> str:

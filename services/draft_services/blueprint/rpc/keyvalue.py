@@ -90,7 +90,7 @@ class KeyValueRpc(KeyValueServiceServicer):
     async def Watch(
         self, request: pb.WatchRequest, context: Context
     ) -> AsyncIterator[pb.WatchResponse]:
-        async with self._gate.entered(context) as caller:
+        async with self._gate.watching(context) as caller:
             caller.check_prefix(Verb.READ, Key(request.value.type_url, request.prefix))
             async for chunk in self._keys.watch(
                 request.value.type_url, request.prefix, request.from_revision, request.generation

@@ -116,7 +116,7 @@ class RegistryRpc(ServiceDiscoveryServiceServicer):
         self, request: pb.WatchRequest, context: Context
     ) -> AsyncIterator[pb.WatchResponse]:
         kinds = pb.WatchResponse.Kind
-        async with self._gate.entered(context):
+        async with self._gate.watching(context):
             async for events in self._registry.watch(_filter(request.filter)):
                 if events is None:
                     yield pb.WatchResponse(kind=kinds.KIND_SYNCED)
