@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from draft_services.engine import survey
+from draft_services.engine.accounts import login
+from draft_services.engine.connection import Connection
+from draft_services.engine.errors import EngineError
+from draft_services.engine.jetstream import JetStreamStore
+from draft_services.engine.nodes import Nodes
+from draft_services.engine.store import Key
 
+from tests.support.apart import apart
 from tests.support.clusters import Cluster
+from tests.support.links import no_links
 from tests.support.trio import Trio
-from tests.support.waiting import wait_until
+from tests.support.waiting import until_answered, wait_until
 
 OFTEN = "config: {scrub: 1}"
 
 
-def flip_a_bit(cluster: Cluster, node: str) -> None:
-    """In the middle of the largest file of the keys."""
-    files = [*(cluster.state / "data" / node).rglob("KV_keys/msgs/*.blk")]
+def flip_a_bit(data: Path) -> None:
+    """In the middle of the largest file of the keys, of a node's `data`."""
+    files = [*data.rglob("KV_keys/msgs/*.blk")]
     file = max(files, key=lambda each: each.stat().st_size)
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 4
@@ -72,7 +83,7 @@ def test_a_damaged_copy_is_made_anew_from_the_others_and_told(three: Three, tmp_
     streams = three.json("cluster", "status")["streams"]
     leader = next(each["leader"] for each in streams if each["stream"] == "KV_keys")
     victim = next(node for node in ("nats-1", "nats-2", "nats-3") if node != leader)
-    flip_a_bit(three, victim)  # the node has it in memory for some seconds more
+    flip_a_bit(three.state / "data" / victim)  # the node has it in memory for some seconds more
 
     def repaired() -> str:
         told = three.dctl("cluster", "status", "-o", "json", code=None).stdout
@@ -82,6 +93,52 @@ def test_a_damaged_copy_is_made_anew_from_the_others_and_told(three: Three, tmp_
     wait_until(lambda: "1 of 3 nodes may fail" in three.engine(), within=60)
     assert "made anew" in three.dctl("infra", "logs", "blueprint").stdout
     assert len(three.json("kv", "list", "k/")["items"]) == 300
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("damaged", [["nats-1"], ["nats-2", "nats-3"]])
+async def test_what_is_damaged_goes_whoever_leads_meanwhile_and_what_is_whole_stays(
+    tmp_path: Path, damaged: list[str]
+) -> None:
+    if why := no_links():
+        pytest.skip(why)
+    with apart(tmp_path) as cluster:
+        known = login(str(cluster.secret))
+        wire = Connection(f"nats://{cluster.address('nats-1')}", name="test", login=known)
+        asks = login(str(cluster.secret), "system")
+        system = Connection(f"nats://{cluster.address('nats-1')}", name="test", login=asks)
+        await wire.open()
+        await system.open()
+        nodes = Nodes(wire, system)
+        store = JetStreamStore(wire, "keys", nodes)
+        await asyncio.gather(*(store.put(Key("t", f"k/{n}"), b"x" * 200) for n in range(300)))
+        for node in damaged:
+            cluster.restart(node, lambda node=node: flip_a_bit(cluster.data(node)))
+
+        async def found() -> Mapping[str, list[int]]:
+            with contextlib.suppress(EngineError):
+                return await survey.damaged(wire, nodes, "KV_keys")
+            return {}
+
+        async def restless() -> None:
+            """The leader changes all the time."""
+            while True:
+                with contextlib.suppress(EngineError):
+                    await wire.api("STREAM.LEADER.STEPDOWN.KV_keys")
+                await asyncio.sleep(1)
+
+        assert sorted(await until_answered(found, within=60)) == damaged
+        changing = asyncio.create_task(restless() if len(damaged) == 1 else asyncio.sleep(0))
+        try:
+            await survey.rebuild(wire, nodes, "KV_keys", damaged)
+        finally:
+            changing.cancel()
+        async with asyncio.timeout(60):
+            assert await survey.damaged(wire, nodes, "KV_keys") == {}
+        entries = await store.entries()
+        assert sum(entry.key.name.startswith("k/") for entry in entries) == 300
+        await system.close()
+        await wire.close()
 
 
 @pytest.mark.parametrize("crash", [False, True])
@@ -94,11 +151,11 @@ def test_damage_of_the_only_copy_is_said_and_nothing_of_it_is_served(
     pid = one.pids()["nats-1"]
     if crash:
         os.kill(pid, signal.SIGSTOP)
-        flip_a_bit(one, "nats-1")
+        flip_a_bit(one.state / "data" / "nats-1")
         os.kill(pid, signal.SIGKILL)
     else:
         one.dctl("infra", "stop", "nats-1")
-        flip_a_bit(one, "nats-1")
+        flip_a_bit(one.state / "data" / "nats-1")
         one.dctl("infra", "start", "nats-1")
     wait_until(lambda: "is damaged" in one.dctl("kv", "get", "k/1", code=None).stderr, within=60)
     assert (

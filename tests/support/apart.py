@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from string import Template
@@ -68,14 +68,27 @@ class Apart:
 
     def kill(self, node: str) -> None:
         """As a crash; it is started again at once."""
-        process = self._running[node]
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        self._end(node, signal.SIGKILL)
         self._start(node)
+
+    def restart(self, node: str, meanwhile: Callable[[], None]) -> None:
+        """In order; `meanwhile` is done before it is started again."""
+        self._end(node, signal.SIGTERM)
+        meanwhile()
+        self._start(node)
+
+    def data(self, node: str) -> Path:
+        """Where a node of the engine keeps its data."""
+        return self._folder / node
 
     def logs(self) -> list[Path]:
         """The files of what each node printed."""
         return [*self._folder.glob("*.log")]
+
+    def _end(self, node: str, how: signal.Signals) -> None:
+        process = self._running[node]
+        os.kill(process.pid, how)
+        process.wait(20)
 
     def _start(self, node: str) -> None:
         engine = node in ENGINES

@@ -175,18 +175,23 @@ class Scrub:
         info = await self._connection.api(f"STREAM.INFO.{stream}")
         whole = [name for name in streams.members(info) if name not in damaged]
         told = ", ".join(f"{node}: {_words(lost)}" for node, lost in damaged.items())
-        if not whole and stream in self._live:
-            return
         if not whole:
-            if stream not in self._damage:
-                await self._report(stream, told)
-                self._damage[stream] = told
+            await self._give_up(stream, told)
             return
         logger.error("a copy of %s is damaged: %s; it is made anew", stream, told)
-        await survey.rebuild(self._connection, self._nodes, stream, keep=whole[0])
+        try:
+            await survey.rebuild(self._connection, self._nodes, stream, [*damaged])
+        except survey.Lost:
+            await self._give_up(stream, told)
+            raise
         now = datetime.now(UTC).isoformat(timespec="seconds")
         await self._write(stream, streams.REPAIRED, f"{now} {told}")
-        logger.warning("%s was made anew from the copy on %s", stream, whole[0])
+        logger.warning("%s was made anew from the copies on %s", stream, ", ".join(whole))
+
+    async def _give_up(self, stream: str, words: str) -> None:
+        if stream not in self._damage and stream not in self._live:
+            await self._report(stream, words)
+            self._damage[stream] = words
 
     async def _report(self, stream: str, words: str) -> None:
         logger.error("%s is damaged, and there is no other copy: %s", stream, words)

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import json
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nats.aio.msg import Msg
@@ -52,8 +52,8 @@ async def damaged(connection: Connection, nodes: Nodes, stream: str) -> Mapping[
     for node, lacking in missing(seen).items():
         # What was removed between two readings looks the same: what another one still has, was not.
         for sequence, other in lacking.items():
-            here = await _has(connection, stream, node, sequence)
-            if not here and await _has(connection, stream, other, sequence):
+            here = await _reads(connection, stream, node, sequence)
+            if not here and await _reads(connection, stream, other, sequence):
                 found.setdefault(node, []).append(sequence)
     return found
 
@@ -74,44 +74,84 @@ def missing(seen: Mapping[str, Sequences[int]]) -> Mapping[str, Mapping[int, str
             found.setdefault(node, {})[least] = having[0]
 
 
-async def rebuild(connection: Connection, nodes: Nodes, stream: str, keep: str) -> None:
-    """Make all copies anew from the one on `keep`, while the stream is in use."""
-    info = (await nodes.information(stream)).information
-    copies = info["config"]["num_replicas"]
-    if info["cluster"]["leader"] != keep:
-        preferred = {"placement": {"preferred": keep}}
-        await connection.api(f"STREAM.LEADER.STEPDOWN.{stream}", preferred)
-        await _settled(nodes, stream, lambda now: now["cluster"].get("leader") == keep)
+async def rebuild(
+    connection: Connection, nodes: Nodes, stream: str, damaged: Sequence[str]
+) -> None:
+    """Make the copies on the `damaged` nodes anew from the others, while the stream is in use.
+    A damaged node is named as the one to go, for what happens meanwhile does not change who is
+    meant. First the engine gives up one copy of its own choice, though never the leader's. It may
+    be any, unless one alone is whole: that one has to lead, at a moment before at least. If the
+    engine gave it up all the same, that raises `Lost`.
+    """
+    for node in damaged:
+        await _make_anew(connection, nodes, stream, node, damaged)
+
+
+async def _make_anew(
+    connection: Connection, nodes: Nodes, stream: str, node: str, damaged: Sequence[str]
+) -> None:
+    told = (await nodes.information(stream)).information
+    copies = told["config"]["num_replicas"]
+    whole = [each for each in streams.members(told) if each not in damaged]
+    if told["cluster"].get("leader") in damaged:
+        await _hand_over(connection, nodes, stream, to=whole[0])
+    if len(whole) == 1:
+        told = (await nodes.information(stream)).information
+        if streams.members(told)[0] != whole[0]:
+            raise Unavailable(f"stream {stream} is not led by {whole[0]}, which alone is whole")
     try:
-        await _set_copies(connection, nodes, stream, 1, kept=keep)
+        # There has to be a node without a copy, to take the place of the one that goes.
+        left = await _set_copies(connection, nodes, stream, copies - 1)
+        if not set(whole) & set(left):
+            raise Lost(f"stream {stream}: the engine gave up the copies that were whole")
+        if node in left:
+            await connection.api(f"STREAM.PEER.REMOVE.{stream}", {"peer": node})
+            await _settled(nodes, stream, lambda now: _has(now, copies - 1, without=node))
     finally:
         await _set_copies(connection, nodes, stream, copies)
 
 
+class Lost(EngineError):  # noqa: N818  (as those of `errors`)
+    """Nothing is left that the damaged could be made of."""
+
+
+async def _hand_over(connection: Connection, nodes: Nodes, stream: str, to: str) -> None:
+    """Have another node lead. That it did not come about does no harm: the leader goes, and the
+    rest have to choose another one, which takes seconds."""
+    with contextlib.suppress(Unavailable):
+        preferred = {"placement": {"preferred": to}}
+        await connection.api(f"STREAM.LEADER.STEPDOWN.{stream}", preferred)
+        await _settled(nodes, stream, lambda now: now["cluster"].get("leader") == to)
+
+
 async def _set_copies(
-    connection: Connection, nodes: Nodes, stream: str, copies: int, *, kept: str = ""
-) -> None:
-    """Of several copies, the leader's is kept: it has to be the one on `kept`."""
-
-    def there(info: Mapping[str, Any]) -> bool:
-        others = info.get("cluster", {}).get("replicas") or []
-        return len(others) == copies - 1 and all(each.get("current") for each in others)
-
+    connection: Connection, nodes: Nodes, stream: str, copies: int
+) -> Sequence[str]:
+    """Returns the nodes that have one then."""
     info = (await nodes.information(stream)).information
-    if kept and streams.members(info)[0] != kept:
-        raise Unavailable(f"stream {stream} is led by another node than {kept} by now")
     asked = {**info["config"], "num_replicas": copies}
     await connection.api(f"STREAM.UPDATE.{stream}", asked)
-    await _settled(nodes, stream, there)
+    return await _settled(nodes, stream, lambda now: _has(now, copies))
 
 
-async def _settled(nodes: Nodes, stream: str, there: Callable[[Mapping[str, Any]], bool]) -> None:
+def _has(info: Mapping[str, Any], copies: int, *, without: str = "") -> bool:
+    """Whether a stream has so many copies, all of them whole."""
+    others = info.get("cluster", {}).get("replicas") or []
+    current = len(others) == copies - 1 and all(each.get("current") for each in others)
+    return current and without not in streams.members(info)
+
+
+async def _settled(
+    nodes: Nodes, stream: str, there: Callable[[Mapping[str, Any]], bool]
+) -> Sequence[str]:
+    """Returns the nodes that have a copy once it is so."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_SETTLED):
             while True:
                 with contextlib.suppress(Unavailable):
-                    if there((await nodes.information(stream)).information):
-                        return
+                    info = (await nodes.information(stream)).information
+                    if there(info):
+                        return streams.members(info)
                 await asyncio.sleep(_LOOK)
     raise Unavailable(f"stream {stream} does not get its copies; see dctl cluster status")
 
@@ -141,7 +181,7 @@ async def _gone(connection: Connection, stream: str) -> set[int]:
     return set(state.get("deleted") or ())
 
 
-async def _has(connection: Connection, stream: str, node: str, sequence: int) -> bool:
+async def _reads(connection: Connection, stream: str, node: str, sequence: int) -> bool:
     read = await _read(connection, stream, node, begin=sequence, until=sequence)
     return sequence in read
 
