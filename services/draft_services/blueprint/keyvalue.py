@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from draft_services.blueprint.errors import (
 from draft_services.blueprint.limits import MIB, Held, Limits, Write, refusal, too_many_watches
 from draft_services.blueprint.view import View, size_of
 from draft_services.engine.errors import Compacted, Conflict, Unavailable
-from draft_services.engine.store import Change, Entry, Key, Store, Version
+from draft_services.engine.store import Attempt, Change, Entry, Key, Store, Version
 
 MAX_KEY = 1024
 MAX_TYPE_URL = 256  # with the longest key it still fits a subject of the engine
@@ -110,7 +111,9 @@ class KeyValue:
         self._coming_bytes += write.bytes
         try:
             return await self._sure(
-                key, expected, lambda: self._store.put(key, value, expected=expected, ttl=ttl)
+                key,
+                expected,
+                functools.partial(self._store.put, key, value, expected=expected, ttl=ttl),
             )
         finally:
             self._coming_keys -= write.keys
@@ -143,7 +146,8 @@ class KeyValue:
 
     async def delete(self, key: Key, *, expected: int | None = None) -> int:
         """Remove; returns the revision, 0 when there was none."""
-        return await self._sure(key, expected, lambda: self._store.delete(key, expected=expected))
+        write = functools.partial(self._store.delete, key, expected=expected)
+        return await self._sure(key, expected, write)
 
     async def list(self, kind: str, prefix: str, page_size: int, page_token: str) -> Page:
         """The entries of a type by the order of their keys. No page size: everything."""
@@ -241,18 +245,22 @@ class KeyValue:
             self.watchers -= 1
 
     async def _sure(
-        self, key: Key, expected: int | None, write: Callable[[], Awaitable[int]]
+        self, key: Key, expected: int | None, write: Callable[..., Awaitable[int]]
     ) -> int:
         """Write. That a condition does not hold, or that there is nothing to remove, may come from
-        a node that leads the engine no more: it is believed when the view says so, too."""
+        a node that leads the engine no more: it is believed when the view says so, too, unless that
+        is so because the write itself was stored, by the node that leads."""
+        attempt = Attempt()
         for pause in _PAUSES:
             refusal = None
             try:
-                if revision := await write():
+                if revision := await write(attempt=attempt):
                     return revision
             except Conflict as conflict:
                 refusal = conflict
             await self._view.current()
+            if attempt.revision:
+                return attempt.revision
             entry = self._view.get(key)
             current = entry.revision if entry else 0
             if refusal is None and not current:

@@ -108,6 +108,7 @@ BY_CLASS: Mapping[type[BaseException], type[EngineError]] = {
 WRONG_LAST_SEQUENCE = 10071
 WRONG_SEQUENCE_UNDER_WAY = 10164
 DUPLICATE_IN_BATCH = 10201
+ON_ITS_WAY = 10158  # the same message was sent before, and is yet to be stored
 NAME_IN_USE = 10058
 NO_STREAM = 10059
 _BY_CODE: Mapping[int, type[EngineError]] = {
@@ -116,6 +117,7 @@ _BY_CODE: Mapping[int, type[EngineError]] = {
     10047: Full,  # storage resources exceeded
     10077: Full,  # store failed: the stream's limits are reached, or the disk is full
     10054: TooLarge,
+    ON_ITS_WAY: Uncertain,
     10008: Unavailable,  # JetStream not available now (no leader, or still starting)
     10005: Unavailable,  # no suitable peers for placement: a cluster that is still forming
     10074: Unavailable,  # the same, of a number of replicas

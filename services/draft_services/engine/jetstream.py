@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
+from weakref import WeakValueDictionary
 
 from draft_services.engine import streams, subjects
 from draft_services.engine.batches import Outgoing
@@ -22,18 +23,21 @@ from draft_services.engine.commit import GroupCommit
 from draft_services.engine.connection import Connection
 from draft_services.engine.errors import (
     NO_STREAM,
+    ON_ITS_WAY,
     Compacted,
     Conflict,
     NotFound,
     Replaced,
     Unavailable,
+    Uncertain,
 )
 from draft_services.engine.feed import Batch, Feed, Message, Start
 from draft_services.engine.nodes import Nodes
-from draft_services.engine.store import Change, Changes, Entry, Key, Version
+from draft_services.engine.store import Attempt, Change, Changes, Entry, Key, Version
 
 TOMBSTONE = 3600  # seconds that a removal can be replayed
 _PAUSES = (0.0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)  # seconds between attempts
+_ATTEMPT = "Nats-Msg-Id"  # by which the engine knows a message that it has stored already
 _ROLL_UP = {"Nats-Rollup": "sub"}
 _REMOVAL = {"KV-Operation": "DEL", "Nats-TTL": f"{TOMBSTONE}s", **_ROLL_UP}
 
@@ -49,6 +53,7 @@ class JetStreamStore:
         self._prefix = f"$KV.{bucket}."
         self.commit = GroupCommit(connection)
         self._generation: str | None = None
+        self._attempts = WeakValueDictionary[str, Attempt]()  # as long as somebody tries
         self._told = 0  # bytes that the stream had when it was last asked ...
         self._written = 0  # ... and what was written then
 
@@ -63,22 +68,30 @@ class JetStreamStore:
         return change.entry if change else None
 
     async def put(
-        self, key: Key, value: bytes, *, expected: int | None = None, ttl: float | None = None
+        self,
+        key: Key,
+        value: bytes,
+        *,
+        expected: int | None = None,
+        ttl: float | None = None,
+        attempt: Attempt | None = None,
     ) -> int:
         """See `Store.put`. A TTL is rounded up to whole seconds, as the server counts them."""
         headers = {}
         if ttl:
             headers = {"Nats-TTL": f"{math.ceil(ttl)}s", **_ROLL_UP}
-        return await self._write(key, value, headers, expected)
+        return await self._write(key, value, headers, expected, attempt or Attempt())
 
-    async def delete(self, key: Key, *, expected: int | None = None) -> int:
+    async def delete(
+        self, key: Key, *, expected: int | None = None, attempt: Attempt | None = None
+    ) -> int:
         """See `Store.delete`."""
         last = await self._last(key)
         if last is None or last.entry is None:
             if expected:
                 raise Conflict(f"delete {key.name!r}: it does not exist", current=0)
             return 0
-        return await self._write(key, b"", _REMOVAL, expected)
+        return await self._write(key, b"", _REMOVAL, expected, attempt or Attempt())
 
     async def mark_gone(self, key: Key) -> None:
         """See `Store.mark_gone`. The engine's own mark of an expiry lives for a second only."""
@@ -158,11 +171,17 @@ class JetStreamStore:
         return found
 
     async def _write(
-        self, key: Key, value: bytes, headers: Mapping[str, str], expected: int | None
+        self,
+        key: Key,
+        value: bytes,
+        headers: Mapping[str, str],
+        expected: int | None,
+        attempt: Attempt,
     ) -> int:
         condition = expected
+        self._attempts[attempt.id] = attempt
         for pause in _PAUSES:
-            sent = dict(headers)
+            sent = {**headers, _ATTEMPT: attempt.id}
             if condition is not None:
                 sent |= _if_last(condition)
             try:
@@ -171,12 +190,17 @@ class JetStreamStore:
             except Conflict as conflict:
                 # What the engine counts includes tombstones; what a caller counts does not.
                 last = await self._last(key)
+                if attempt.revision:
+                    return attempt.revision
                 current = last.revision if last and last.entry else 0
                 if current != expected:
                     raise Conflict(
                         f"{key.name!r} is at revision {current}, not {expected}", current=current
                     ) from conflict
                 condition = last.revision if last else 0
+            except Uncertain as error:
+                if error.code != ON_ITS_WAY:
+                    raise
             # A cluster refuses as well for a write that it has yet to store, or to give up.
             await asyncio.sleep(pause)
         raise Unavailable(
@@ -210,6 +234,8 @@ class JetStreamStore:
     def _change(self, message: Message) -> Change:
         key = Key(*subjects.split_key_subject(message.subject[len(self._prefix) :]))
         headers = message.headers
+        if attempt := self._attempts.get(headers.get(_ATTEMPT, "")):
+            attempt.revision = message.sequence
         if "KV-Operation" in headers or "Nats-Marker-Reason" in headers:
             return Change(key, message.sequence, None)
         ttl = headers.get("Nats-TTL")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from secrets import token_urlsafe
 from typing import NamedTuple, Protocol
 
 
@@ -36,6 +37,16 @@ class Change:
     key: Key
     revision: int
     entry: Entry | None
+
+
+@dataclass(eq=False, slots=True, weakref_slot=True)
+class Attempt:
+    """One write, however often it is sent: it is stored once. A refusal may come from a node that
+    leads no more, while the one that leads stores it."""
+
+    id: str = field(default_factory=lambda: token_urlsafe(12))
+    revision: int = 0
+    """Where it was seen among the changes; 0: it was not as yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +94,24 @@ class Store(Protocol):
         ...
 
     async def put(
-        self, key: Key, value: bytes, *, expected: int | None = None, ttl: float | None = None
+        self,
+        key: Key,
+        value: bytes,
+        *,
+        expected: int | None = None,
+        ttl: float | None = None,
+        attempt: Attempt | None = None,
     ) -> int:
         """Write, if the entry is at revision `expected` (0: absent); returns the new revision.
 
-        With `ttl` (seconds) it is removed when it has not been written for so long.
+        With `ttl` (seconds) it is removed when it has not been written for so long. Whoever tries
+        the same write again gives the same `attempt`.
         """
         ...
 
-    async def delete(self, key: Key, *, expected: int | None = None) -> int:
+    async def delete(
+        self, key: Key, *, expected: int | None = None, attempt: Attempt | None = None
+    ) -> int:
         """Remove, under the same condition; returns the revision, 0 when it was absent."""
         ...
 

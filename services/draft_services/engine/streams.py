@@ -17,6 +17,7 @@ from draft_services.engine.errors import NAME_IN_USE, EngineError, Misused, NotF
 
 HISTORY = 64  # changes kept of one key
 _SECOND = 1_000_000_000
+_TRIED = 30  # seconds in which a write is sent again at most; the engine holds their ids in memory
 _GENERATION = "draft.generation"
 DAMAGE, ACCEPTED = "draft.damage", "draft.accepted"
 REPAIRED = "draft.repaired"
@@ -47,6 +48,7 @@ def bucket_config(bucket: str, *, history: int = HISTORY) -> dict[str, Any]:
         "allow_direct": False,  # a direct read may be stale
         "allow_msg_ttl": True,
         "allow_atomic": True,
+        "duplicate_window": _TRIED * _SECOND,
         # The server raises a shorter TTL up to this one, so it is the shortest there is.
         "subject_delete_marker_ttl": _SECOND,
     }
