@@ -293,6 +293,7 @@ def _show(result: BuildResult, format: Any, check: bool) -> None:
                 "written": list(result.written),
                 "removed": list(result.removed),
                 "unchanged": result.unchanged,
+                "also": list(result.also),
             },
             format=format,
         )
@@ -304,7 +305,8 @@ def _show(result: BuildResult, format: Any, check: bool) -> None:
                 click.echo(f"  {mark} {name}", err=True)
         click.echo(
             f"{_shown(result.target)}: {len(result.written)} written, "
-            f"{len(result.removed)} removed, {result.unchanged} unchanged",
+            f"{len(result.removed)} removed, {result.unchanged} unchanged"
+            + "".join(f"; {_shown(result.target.parent / name)} anew" for name in result.also),
             err=True,
         )
 

@@ -49,11 +49,13 @@ class BuildResult:
     edited: Mapping[str, str] = field(default_factory=dict)
     """Files that were changed by hand since they were generated: a diff of each. Without `force`
     nothing was written then."""
+    also: tuple[str, ...] = ()
+    """The folders of other languages that were generated anew, beside `target`."""
 
     @property
     def fresh(self) -> bool:
         """Whether the package was already what the protos give."""
-        return not self.written and not self.removed
+        return not (self.written or self.removed or self.also)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +140,17 @@ def _build(
             len(files) - len(changed),
             edited,
         )
+    also: tuple[str, ...] = ()
     if not way.check:
         for name in written:
             _write(target / name, files[name] if name in files else markers[name])
         _remove(target, removed)
-        languages.generate(folder, out, further.plugins, further.repo)
+        also = languages.generate(folder, out, further.plugins, further.repo)
         if stamp_file:
             outputs = {name: stamp.digest(content) for name, content in files.items()}
             stamp.write(stamp_file, Stamp(inputs, outputs, further.draft, further.asked))
     unchanged = len(files) - len(changed)
-    return BuildResult(target, len(protos), tuple(written), tuple(removed), unchanged)
+    return BuildResult(target, len(protos), tuple(written), tuple(removed), unchanged, also=also)
 
 
 def clean(out: Path, package: str, *, stamp_file: Path | None = None) -> tuple[str, ...]:

@@ -18,12 +18,14 @@ from dctl.protos import tools
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """Its plugin, how that is got, the folder of what it gives, and its options."""
+    """Its plugin, how that is got, the folder of what it gives, and its options. `also` is a
+    further plugin for the services, where it is another one."""
 
     plugin: str
     install: str
     folder: str
     options: tuple[str, ...]
+    also: str = ""
 
 
 LANGUAGES: Mapping[str, Language] = {
@@ -32,6 +34,7 @@ LANGUAGES: Mapping[str, Language] = {
         "go install google.golang.org/protobuf/cmd/protoc-gen-go@latest",
         "go",
         ("paths=source_relative",),
+        also="protoc-gen-go-grpc",
     ),
     "typescript": Language(
         "protoc-gen-es", "npm install -g @bufbuild/protoc-gen-es", "ts", ("target=ts",)
@@ -59,9 +62,9 @@ def fingerprint(found: Mapping[str, str]) -> dict[str, str]:
     return {name: f"{path} {Path(path).stat().st_mtime_ns}" for name, path in found.items()}
 
 
-def generate(folder: Path, out: Path, found: Mapping[str, str], repo: str) -> None:
+def generate(folder: Path, out: Path, found: Mapping[str, str], repo: str) -> tuple[str, ...]:
     """Write what the plugins give for the protos under `folder`, the framework's that they import
-    included, anew: each into a folder of its own under `out`."""
+    included, anew: each into a folder of its own under `out`. Returns the names of these."""
     for name, plugin in found.items():
         language = LANGUAGES[name]
         target = (out / language.folder).absolute()
@@ -70,15 +73,15 @@ def generate(folder: Path, out: Path, found: Mapping[str, str], repo: str) -> No
             options.append("import_extension=none")
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
-        template: dict[str, Any] = {
-            "version": "v2",
-            "plugins": [{"local": plugin, "out": str(target), "opt": options}],
-        }
+        paths = [plugin, *filter(None, [shutil.which(language.also) if language.also else None])]
+        plugins = [{"local": path, "out": str(target), "opt": options} for path in paths]
+        template: dict[str, Any] = {"version": "v2", "plugins": plugins}
         if name == "go" and repo:
             prefix = {"file_option": "go_package_prefix", "value": f"{repo}/{language.folder}"}
             template["managed"] = {"enabled": True, "override": [prefix]}
         words = ("--template", json.dumps(template), "--include-imports")
         tools.buf("generate", *words, folder=folder)
+    return tuple(LANGUAGES[name].folder for name in found)
 
 
 def there(out: Path, found: Iterable[str]) -> bool:
