@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dctl.commands import completing
 from dctl.commands.infra.apply import progress_option
 from dctl.commands.options import spec_option, variant
 from dctl.errors import ExitCode, NotFoundError
@@ -31,6 +32,7 @@ _DEBUGGER = 5678  # debugpy's own choice, and that of the editors that attach
     "services",
     multiple=True,
     metavar="NAME",
+    shell_complete=completing.services,
     help="Only this one: its name, or its folder below services/.",
 )
 @click.option(
@@ -149,7 +151,7 @@ def _attend(cluster: OpenCluster, lent: Sequence[Lent], file: Path | None, debug
 
     printer = Prefixed([one.service for one in lent])
     running = Running(cluster.readers, anew, argv, printer.tell, patient=debug)
-    folders = folders_of(cluster, lent, generated(cluster.root))
+    folders = folders_of(lent, generated(cluster.root))
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(attend(running, lent, folders))
 

@@ -11,6 +11,10 @@ from dctl.spec.problems import Problem, Source, Span
 
 _SKIPPED = {"__pycache__", ".venv", "node_modules"}
 _CODE = (".py", ".pyi")
+# Code, configuration, templates: what a service itself writes into its folder (a database, a log)
+# must not start it anew.
+_READ = {".yaml", ".yml", ".toml", ".ini", ".cfg", ".json", ".sql", *_CODE}
+_READ |= {".html", ".jinja", ".j2", ".css", ".js"}
 
 
 def problems(folders: Iterable[Path]) -> list[str]:
@@ -42,7 +46,9 @@ def _counts(path: Path, folder: Path) -> bool:
     if not path.is_relative_to(folder):
         return False
     parts = path.relative_to(folder).parts
-    return not any(part in _SKIPPED or part.startswith(".") for part in parts)
+    return path.suffix in _READ and not any(
+        part in _SKIPPED or part.startswith(".") for part in parts
+    )
 
 
 def _problem(file: Path) -> Problem | None:

@@ -25,12 +25,13 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Lent:
-    """One instance of a service as we run it."""
+    """One instance of a service as we run it. `needs` are the parts that have to be well before."""
 
     service: str
     resource: Resource
     env: Mapping[str, str]
     folder: Path
+    needs: tuple[str, ...] = ()
 
 
 def snapshot(loaded: Loaded, profiles: Sequence[str]) -> dict[str, Any]:
@@ -122,7 +123,9 @@ def _prepared(
     host = hosts[resource.host]
     assert isinstance(host, ProcessHost)
     host.prepare(resource)
-    return Lent(service, resource, host.environment(resource), Path(resource.spec["cwd"]))
+    needs = tuple(cluster.spec.services[service].depends_on)
+    env = host.environment(resource)
+    return Lent(service, resource, env, Path(resource.spec["cwd"]), needs)
 
 
 def _as_it_was(seen: Observed, asked: Resource) -> dict[str, Any] | None:

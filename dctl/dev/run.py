@@ -13,7 +13,7 @@ from pathlib import Path
 from dctl.dev import code
 from dctl.dev.child import Child
 from dctl.dev.lend import Lent
-from dctl.engine.cluster import OpenCluster
+from dctl.errors import DctlError
 from dctl.hosts.base import Reader
 
 Tell = Callable[[str, str], None]
@@ -34,7 +34,24 @@ class Running:
     tell: Tell
     patient: bool = False
     children: dict[str, Child] = field(default_factory=dict)
+    well: dict[str, asyncio.Event] = field(default_factory=dict)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def start_all(self, lent: Sequence[Lent]) -> None:
+        """Start each once those of them that it needs are well."""
+        self.well = {one.service: asyncio.Event() for one in lent}
+        for one in lent:
+            self._do(self._start_after(one))
+
+    async def _start_after(self, one: Lent) -> None:
+        for need in one.needs:
+            if need in self.well and not self.well[need].is_set():
+                self.tell("", f"{one.service} waits for {need}")
+                await self.well[need].wait()
+        try:
+            await self.start(one)
+        except DctlError as error:
+            self.tell("", f"error: {error.message}")
 
     async def start(self, lent: Lent) -> None:
         """Start a service, and tell when it is well, and when it has ended."""
@@ -44,6 +61,8 @@ class Running:
         self._do(self._attend(service, child))
         if lent.resource.check:
             self._do(self._await_well(service, child))
+        else:
+            self.well[service].set()
 
     async def reload(self, service: str, folders: Sequence[Path], *, told: bool) -> None:
         """Start it anew, unless its code does not compile; `told`: what it is told may be another
@@ -55,7 +74,9 @@ class Running:
             self.tell("", f"{service} goes on as it was: its code does not compile")
             return
         began = time.monotonic()
-        child = self.children[service]
+        child = self.children.get(service)
+        if child is None:
+            return  # it is not started yet
         await child.end()
         lent = await asyncio.to_thread(self.again, service) if told else child.lent
         await self.start(lent)
@@ -93,6 +114,7 @@ class Running:
         while not child.ended.done():
             if (await asyncio.to_thread(reader.probe, check)).ok:
                 if not child.ended.done():
+                    self.well[service].set()
                     took = time.monotonic() - began
                     self.tell("", f"{service} is ready at {where} ({took:.1f} s)")
                 return
@@ -121,8 +143,7 @@ async def attend(
     for number in _ENDING:
         loop.add_signal_handler(number, signalled)
     try:
-        for one in lent:
-            await running.start(one)
+        await running.start_all(lent)
         watched = list(dict.fromkeys(f for own in folders.values() for f in own if f.is_dir()))
         async for changes in awatch(*watched, stop_event=stop, watch_filter=None, recursive=True):
             changed = [path for _, path in changes]
@@ -145,8 +166,6 @@ async def attend(
 
 async def _or_told(work: object, told: asyncio.Event, tell: Tell) -> None:
     """A reload that fails is told; one during which we are to end is not waited for."""
-    from dctl.errors import DctlError
-
     reload: asyncio.Task[None] = asyncio.create_task(work)  # type: ignore[arg-type]
     end = asyncio.create_task(told.wait())
     await asyncio.wait([reload, end], return_when=asyncio.FIRST_COMPLETED)
@@ -161,9 +180,7 @@ async def _or_told(work: object, told: asyncio.Event, tell: Tell) -> None:
         pass
 
 
-def folders_of(
-    cluster: OpenCluster, lent: Sequence[Lent], api: Path | None
-) -> dict[str, list[Path]]:
+def folders_of(lent: Sequence[Lent], api: Path | None) -> dict[str, list[Path]]:
     """The folders whose changes concern each service: its own, and what the protos give."""
     shared = [api.absolute()] if api and api.is_dir() else []
     return {one.service: [one.folder.resolve(), *shared] for one in lent}

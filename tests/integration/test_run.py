@@ -74,6 +74,16 @@ def runs(cluster: Cluster) -> list[str]:
     return found
 
 
+def with_another(cluster: Cluster, needs: str = "{}") -> None:
+    """A second service in the workspace and in the spec."""
+    folder = cluster.folder / "services/examples/other"
+    folder.mkdir()
+    text = (cluster.folder / MAIN).read_text().replace("app.route", "0 and app.route")
+    (folder / "main.py").write_text(text)
+    spec = f"  other:\n    run: services/examples/other\n    depends_on: {needs}\n"
+    cluster.write(extra=spec)
+
+
 def test_what_is_missing_is_raised_what_changes_is_started_anew_and_nothing_stays(
     tmp_path: Path,
 ) -> None:
@@ -130,13 +140,7 @@ def test_the_last_of_several_takes_down_what_the_first_raised_and_kill_9_leaves_
     tmp_path: Path,
 ) -> None:
     with workspace(tmp_path) as cluster:
-        other = "  other:\n    run: services/examples/other\n"
-        source = tmp_path / "services/examples/echo"
-        target = tmp_path / "services/examples/other"
-        target.mkdir()
-        text = (source / "main.py").read_text().replace("app.route", "0 and app.route")
-        (target / "main.py").write_text(text)
-        cluster.write(extra=other)
+        with_another(cluster)
         first = Run(cluster, "-s", "echo")
         first.hears("echo is ready at")
         second = Run(cluster, "-s", "examples/other")
@@ -149,16 +153,21 @@ def test_the_last_of_several_takes_down_what_the_first_raised_and_kill_9_leaves_
         wait_until(lambda: not runs(cluster), within=60)
 
 
-def test_a_terminal_that_is_closed_leaves_nothing(tmp_path: Path) -> None:
+def test_one_that_needs_another_waits_for_it_and_a_terminal_that_is_closed_leaves_nothing(
+    tmp_path: Path,
+) -> None:
     with workspace(tmp_path) as cluster:
+        with_another(cluster, needs="{echo: healthy}")
         pid, terminal = pty.fork()
         if pid == 0:
             os.chdir(cluster.folder)
             command = [sys.executable, "-m", "dctl", "run", "--progress", "plain"]
             os.execve(sys.executable, command, cluster.env)
         said = b""
-        while b"echo is ready at" not in said:
+        while b"other is ready at" not in said:
             said += os.read(terminal, 4096)
+        words = [b"other waits for echo", b"echo is ready at", b"other is ready at"]
+        assert [said.index(each) for each in words] == sorted(map(said.index, words))
         os.close(terminal)
         os.waitpid(pid, 0)
         wait_until(lambda: not runs(cluster), within=60)

@@ -1,5 +1,7 @@
 """A proto and a service to begin with: they keep every rule, and work."""
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -171,3 +173,42 @@ def test_a_service_more_leaves_all_else_in_the_spec_as_it_was() -> None:
     added = "    orders:\n        run: services/o\n        depends_on: {b: c}\n"
     assert added in after
     assert after.replace(added, "") == SPEC
+
+
+_READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && cd "$0" && exec "$@"'
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("api", "new", "orders.v1"),
+        ("api", "build"),
+        ("service", "new", "orders"),
+        ("context", "init", "--name", "shop", "--repo", "x.org/y"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_named_and_nothing_else_is_said(
+    tmp_path: Path, shop: Path, dctl: Dctl, argv: tuple[str, ...]
+) -> None:
+    if argv[1] == "build":
+        dctl("api", "new", "carts.v1")
+    if argv[1] == "init":
+        shop = tmp_path / "empty"
+        shop.mkdir()
+    try_it = ["unshare", "-rm", "sh", "-c", _READ_ONLY, str(shop)]
+    if not shutil.which("unshare") or subprocess.run([*try_it, "true"], check=False).returncode:
+        pytest.skip("no mount namespace can be had here (unshare -rm): no folder can be read-only")
+    done = subprocess.run(
+        [*try_it, sys.executable, "-m", "dctl", *argv],
+        env={**os.environ, "XDG_CONFIG_HOME": str(tmp_path / "config2")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == ExitCode.ERROR
+    assert done.stdout == ""
+    error = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "Read-only file system" in error[0]
+    assert "Traceback" not in done.stderr
+    assert "internal error" not in done.stderr

@@ -49,6 +49,8 @@ def test_code_is_only_compiled(folder: Path) -> None:
         ("/w/services/a/__pycache__/main.pyc", set()),
         ("/w/services/a/.main.py.swp", set()),
         ("/w/services/a/.venv/lib/x.py", set()),
+        ("/w/services/a/orders.db", set()),
+        ("/w/services/a/main.py~", set()),
     ],
 )
 def test_a_change_concerns_those_whose_code_it_is(path: str, concerned: set[str]) -> None:
