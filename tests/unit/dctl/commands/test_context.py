@@ -82,6 +82,7 @@ def test_outside_of_any_workspace_it_is_the_one_of_c_else_the_default_else_an_er
     assert dctl("api", "new", "orders.v1", "-c", "shop").code == ExitCode.OK
     assert (here / "api/shop/orders/v1/orders.proto").is_file()
     assert dctl("config", "-c", "shop", "-f", "x.yaml").code == ExitCode.USAGE
+    assert dctl("config", "-f", "x.yaml", "-c", "shop").code == ExitCode.USAGE
     assert 'no context "shp"; did you mean "shop"?' in dctl("config", "-c", "shp").err
     assert dctl("context", "set", "shop").code == ExitCode.OK
     assert dctl("config").code == ExitCode.OK

@@ -1,5 +1,6 @@
 """The generated package is exactly what the protos give, and nothing else is touched."""
 
+import functools
 import subprocess
 import sys
 import time
@@ -198,10 +199,19 @@ def test_what_is_not_well_is_not_generated(shop: Shop) -> None:
     assert not shop.target.exists()
 
 
-def test_of_two_builds_at_once_the_second_finds_nothing_left_to_do(shop: Shop) -> None:
+def test_of_several_builds_at_once_one_generates_and_the_others_find_nothing_to_do(
+    shop: Shop,
+) -> None:
+    generating: list[int] = []
+
+    def at_once(number: int) -> BuildResult:
+        begun = functools.partial(generating.append, number)
+        return build(shop.folder, shop.out, "shop_api", stamp_file=shop.stamp, before=begun)
+
     with ThreadPoolExecutor(3) as pool:
-        results = [future.result() for future in [pool.submit(shop.build) for _ in range(3)]]
+        results = list(pool.map(at_once, range(3)))
     assert sorted(result.fresh for result in results) == [False, True, True]
+    assert len(generating) == 1
     assert shop.build(check=True).fresh
 
 
