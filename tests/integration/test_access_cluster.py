@@ -81,6 +81,11 @@ def test_dctl_proves_who_it_is(cluster: Cluster) -> None:
     assert cluster.dctl("kv", "get", "greeting").stdout == "hello\n"
     cluster.dctl("cluster", "status")
     cluster.dctl("lock", "acquire", "deploy", "--", "true")
+    asked = '{"filter": {"all": "all"}}'
+    assert (
+        "echo" in cluster.dctl("call", "blueprint", "ServiceDiscoveryService/Query", asked).stdout
+    )
+    assert "hi" in cluster.dctl("call", "echo", "Speak", '{"input": "hi"}').stdout
 
 
 def test_events_and_routes_are_for_who_proves_who_it_is(cluster: Cluster) -> None:

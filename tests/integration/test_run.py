@@ -168,6 +168,7 @@ def test_one_that_needs_another_waits_for_it_and_a_terminal_that_is_closed_leave
             said += os.read(terminal, 4096)
         words = [b"other waits for echo", b"echo is ready at", b"other is ready at"]
         assert [said.index(each) for each in words] == sorted(map(said.index, words))
+        os.killpg(pid, signal.SIGHUP)  # all that are on it hear of its end
         os.close(terminal)
         os.waitpid(pid, 0)
         wait_until(lambda: not runs(cluster), within=60)

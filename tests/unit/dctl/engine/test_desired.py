@@ -44,6 +44,7 @@ def build(tmp_path: Path) -> Build:
             secret_file=lambda name: Path("/state") / name,
             nonce_file=Path("/state/nonce"),
             nonce_name=secret_name(cluster.security.nonce),
+            api=tmp_path / "gen" / "shop_api" if (tmp_path / "gen").is_dir() else None,
         )
         resources = desired(Ground(cluster, tmp_path, {"local": site}))
         return {resource.name: resource for resource in resources}
@@ -128,6 +129,25 @@ def test_config_of_the_spec_is_merged_over_the_folders(build: Build) -> None:
     text = "services: {cart: {run: services/cart, config: {shop: {tax: 7}}}}\n"
     config = build(text)["cart-1"].spec["files"]["config.yaml"]
     assert config == "shop:\n  currency: EUR\n  tax: 7\n"
+
+
+def test_services_import_what_the_protos_give_and_a_change_of_it_is_one_of_theirs(
+    build: Build, tmp_path: Path
+) -> None:
+    text = "services:\n  cart: {run: services/cart}\n  sweep: {command: sleep 1}\n"
+    assert "PYTHONPATH" not in build(text)["cart-1"].spec["env"]
+    package = tmp_path / "gen" / "shop_api"
+    package.mkdir(parents=True)
+    (package / "orders_pb2.py").write_text("A = 1\n")
+    before = build(text)
+    assert before["cart-1"].spec["env"]["PYTHONPATH"] == str(tmp_path / "gen")
+    assert "PYTHONPATH" not in before["blueprint-1"].spec["env"]
+    assert "PYTHONPATH" not in before["sweep-1"].spec["env"]
+    (package / "orders_pb2.py").write_text("A = 2\n")
+    after = build(text)
+    assert {name for name in before if before[name] != after[name]} == {"cart-1"}
+    own = "services:\n  cart: {run: services/cart, env: {PYTHONPATH: /mine}}\n"
+    assert build(own)["cart-1"].spec["env"]["PYTHONPATH"] == "/mine"
 
 
 def test_a_change_of_the_code_is_a_change_of_the_resource(build: Build, tmp_path: Path) -> None:
