@@ -17,6 +17,7 @@ health.py        whether it can do its work, asked again and again, told with th
 lifecycle.py     opened in order, closed in reverse, every step bounded
 process.py       runs until a signal or a failure, and then ends whatever hangs
 logs.py          structured logs        errors.py   what goes wrong, as one tree
+objects.py       large objects in the engine                web.py          plain HTTP
 probe.py         whether something is well, as an exit code
 testing.py       a service inside a test, on real gRPC
 

@@ -68,6 +68,12 @@ class Unauthenticated(RpcError):  # noqa: N818
     code = grpc.StatusCode.UNAUTHENTICATED
 
 
+class ResourceExhausted(RpcError):  # noqa: N818
+    """More than there is room for, or than one may have."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
 class Unavailable(RpcError):  # noqa: N818
     """Not now; trying again will help."""
 

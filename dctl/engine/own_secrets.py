@@ -16,6 +16,7 @@ from dctl.engine.catalogue.site import (
     AUTHORITY,
     ENGINE,
     NONCE,
+    OBJECTS,
     engine_secret,
     own_identity,
     own_nonce,
@@ -64,6 +65,7 @@ class OwnSecrets:
     def to_keep(self) -> dict[str, str]:
         """What the hosts have to keep, by name; "" keeps what is there, or makes something."""
         engine = {} if self._spec.core.nats is False else {ENGINE: ""}
+        engine |= {OBJECTS: ""} if self._keeps_objects else {}
         engine |= self._identities()
         named = self._spec.security.nonce
         if named == "any":
@@ -81,10 +83,17 @@ class OwnSecrets:
         first = self._first()
         if self._spec.core.nats is not False and not first.secret(ENGINE):
             first.keep_secret(ENGINE, engine_secret())
+        if self._keeps_objects and not first.secret(OBJECTS):
+            first.keep_secret(OBJECTS, engine_secret(OBJECTS))
         if self._spec.security.tls and not first.secret(AUTHORITY):
             from dctl.secrets.authority import new_authority
 
             first.keep_secret(AUTHORITY, new_authority(self._spec.name))
+
+    @property
+    def _keeps_objects(self) -> bool:
+        services = self._spec.services.values()
+        return self._spec.core.nats is not False and any(each.objects for each in services)
 
     def _identities(self) -> dict[str, str]:
         """The key and certificate of each part, by name."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dctl.engine.catalogue.containers import FILES
-from dctl.engine.catalogue.site import ENGINE, NONCE
+from dctl.engine.catalogue.site import ENGINE, NONCE, OBJECTS
 from dctl.engine.hiding import is_secret_name, without_secrets
 from dctl.hosts.docker import ContainerSpec
 from dctl.secrets.references import is_reference, secret_name
@@ -29,8 +29,8 @@ def looks_secret(name: str, value: str) -> bool:
 
 def how_to_make(name: str, spec: Mapping[str, Any]) -> str:
     """What prints the content of a secret of that name, or whence it comes, in words."""
-    if name == ENGINE:
-        return "printf 'engine: \"%s\"\\n' $(openssl rand -hex 24)"
+    if name in (ENGINE, OBJECTS):
+        return f"printf '{name}: \"%s\"\\n' $(openssl rand -hex 24)"
     if name == NONCE:
         return "openssl rand -hex 24"
     if name.startswith(f"{NONCE}-"):

@@ -153,6 +153,7 @@ class Service(Workload):
     routes: tuple[Route, ...] = ()
     volumes: Named[AbsolutePath] = {}
     files: dict[AbsolutePath, Some] = Field({}, description="target: file of the workspace")
+    objects: Flag = Field(False, description="it keeps large objects in the engine, in its bucket")
 
 
 class Backing(Workload):

@@ -11,6 +11,7 @@ from pathlib import Path
 from dctl.engine.catalogue.site import (
     ENGINE,
     NONCE_VARIABLE,
+    OBJECTS,
     TLS_VARIABLE,
     Instance,
     Port,
@@ -28,6 +29,7 @@ from dctl.secrets.references import SCHEME, is_reference, secret_name
 FILES = "/etc/draft"
 NONCE_FILE = "/run/draft/nonce"
 ENGINE_FILE = "/run/draft/engine"
+OBJECTS_FILE = "/run/draft/objects"
 IDENTITY_FILE = "/run/draft/tls"
 CORE = "core"
 
@@ -57,6 +59,10 @@ class ContainerSite(Site):
     @property
     def engine_secret(self) -> str:
         return ENGINE_FILE
+
+    @property
+    def objects_secret(self) -> str:
+        return OBJECTS_FILE
 
     def secret(self, instance: str, name: str) -> str:
         return f"{SECRETS}/{name}"
@@ -101,6 +107,8 @@ class ContainerSite(Site):
             secrets[NONCE_FILE] = own_nonce(one.service) if own else self.nonce_from
         if program.engine:
             secrets[ENGINE_FILE] = ENGINE
+        if program.objects:
+            secrets[OBJECTS_FILE] = OBJECTS
         if TLS_VARIABLE in program.env:
             secrets[IDENTITY_FILE] = own_identity(one.service)
         # A nonce of its own is made from the cluster's.

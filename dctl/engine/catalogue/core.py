@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -66,6 +66,7 @@ def _nats(ground: Ground, part: Nats, instance: str) -> Program:
         "tls": tls,
         # Relative to the configuration: the only way in which NATS includes a file.
         "secret": os.path.relpath(site.engine_secret, site.files(instance)),
+        **_objects(ground, instance),
     }
     ports = {"client": client, "monitor": monitor}
     if part.replicas > 1:
@@ -80,8 +81,45 @@ def _nats(ground: Ground, part: Nats, instance: str) -> Program:
         source=__version__,
         volumes={"data": site.data(instance)},
         engine=True,
+        objects=bool(values["objects_user"]),
         stop_signal=_LAME_DUCK if part.replicas > 1 else "TERM",
     )
+
+
+def _objects(ground: Ground, instance: str) -> dict[str, str]:
+    """The parts of a node's configuration that let services keep objects, each in a bucket of its
+    own name. Their user may do that and nothing else: not even hear what others are answered."""
+    buckets = [name for name, service in ground.cluster.services.items() if service.objects]
+    if not buckets:
+        return {"objects_include": "", "objects_user": ""}
+    site = ground.site(instance)
+    file = os.path.relpath(site.objects_secret, site.files(instance))
+    return {"objects_include": f'include "{file}"\n', "objects_user": f", {objects_user(buckets)}"}
+
+
+def objects_user(buckets: Iterable[str]) -> str:
+    """The user of those who keep objects, in words of a node's configuration."""
+    may = [subject.format(bucket=bucket) for bucket in buckets for subject in _OBJECT_SUBJECTS]
+    publish = ", ".join(f'"{subject}"' for subject in may)
+    rights = f'publish: [{publish}], subscribe: ["_OBJECTS.>"]'
+    return f"{{user: objects, password: $objects, permissions: {{{rights}}}}}"
+
+
+# Of JetStream's API, what concerns the stream of one bucket; and its chunks and names.
+_OBJECT_SUBJECTS = (
+    "$JS.API.STREAM.CREATE.OBJ_{bucket}",
+    "$JS.API.STREAM.UPDATE.OBJ_{bucket}",
+    "$JS.API.STREAM.INFO.OBJ_{bucket}",
+    "$JS.API.STREAM.PURGE.OBJ_{bucket}",
+    "$JS.API.DIRECT.GET.OBJ_{bucket}.>",
+    "$O.{bucket}.>",
+)
+
+
+def engine_urls(ground: Ground, nats: Nats) -> str:
+    """Where the nodes of the engine are, with commas between them."""
+    nodes = (ground.port(node, "client", nats.listen).call for node in ground.instances["nats"])
+    return ",".join(f"nats://{node}" for node in nodes)
 
 
 def _text(name: str) -> str:
@@ -261,10 +299,9 @@ def _engine(ground: Ground, instance: str) -> dict[str, Any]:
     nats = ground.cluster.core.nats
     if nats is False:
         return {"nats": "nats://127.0.0.1:4222"}
-    nodes = (ground.port(node, "client", nats.listen).call for node in ground.instances["nats"])
     epoch = {"epoch": ground.epoch} if ground.epoch else {}
     return {
         **epoch,
-        "nats": ",".join(f"nats://{node}" for node in nodes),
+        "nats": engine_urls(ground, nats),
         "engine": ground.site(instance).engine_secret,
     }

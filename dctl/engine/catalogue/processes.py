@@ -11,6 +11,7 @@ from dctl import bundled
 from dctl.engine.catalogue.site import (
     ENGINE,
     NONCE_VARIABLE,
+    OBJECTS,
     Instance,
     Port,
     Site,
@@ -56,6 +57,10 @@ class ProcessSite(Site):
     @property
     def engine_secret(self) -> str:
         return str(self.secret_file(ENGINE))
+
+    @property
+    def objects_secret(self) -> str:
+        return str(self.secret_file(OBJECTS))
 
     def secret(self, instance: str, name: str) -> str:
         return str(self.secret_of(instance, name))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dctl.engine.catalogue.backing import read
-from dctl.engine.catalogue.core import route
+from dctl.engine.catalogue.core import engine_urls, route
 from dctl.engine.catalogue.ground import STAND_IN, Ground
 from dctl.engine.catalogue.site import Port, Program, health_check, to_yaml
 from dctl.errors import SpecError
@@ -53,6 +53,14 @@ def _replica(ground: Ground, name: str, service: Service, instance: str) -> Prog
     for port, got in ports.items():
         env[f"DRAFT_PORT_{port.upper().replace('-', '_')}"] = str(got.bind.port)
     health = service.health or (Health(grpc=True) if service.run else None)
+    nats = ground.cluster.core.nats
+    if service.objects and nats is not False:
+        env["DRAFT_OBJECTS"] = engine_urls(ground, nats)
+        env["DRAFT_OBJECTS_FILE"] = ground.site(instance).objects_secret
+        env["DRAFT_OBJECTS_BUCKET"] = name
+        # What Blueprint and Catalyst leave of the engine, in equal parts.
+        buckets = sum(each.objects for each in ground.cluster.services.values())
+        env["DRAFT_OBJECTS_MAX"] = str(nats.max_store // 8 // buckets)
     if service.group:
         env["DRAFT_SERVICE_GROUP"] = service.group
     folder = ground.root / service.run if service.run else None
@@ -70,6 +78,7 @@ def _replica(ground: Ground, name: str, service: Service, instance: str) -> Prog
         volumes=service.volumes,
         mounts={target: read(ground.root, source) for target, source in service.files.items()},
         source=source_digest(folder) if folder else "",
+        objects=service.objects and nats is not False,
     )
 
 

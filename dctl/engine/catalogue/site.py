@@ -32,6 +32,8 @@ AUTHORITY = "authority"
 """The secret that is the cluster's certificate authority, which no program gets."""
 ENGINE = "engine"
 """The secret that holds the engine's password."""
+OBJECTS = "objects"
+"""The secret with the password of those who keep objects in the engine, and can do nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Program:
     folder (name -> text). `cwd` is a folder of the workspace, None for the instance's own data.
     `image` is a user's image; `source` is the digest of the program's own code. `volumes` (short
     name -> path) outlive a container, `mounts` (path -> text) are files in one. `stop_signal` asks
-    it to end. One of the `engine` reads the engine's secret.
+    it to end. One of the `engine` reads the engine's secret, one with `objects` that of their user.
     """
 
     argv: Sequence[str] = ()
@@ -74,6 +76,7 @@ class Program:
     mounts: Mapping[str, str] = field(default_factory=dict)
     stop_signal: str = "TERM"
     engine: bool = False
+    objects: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,11 @@ class Site(ABC):
     @abstractmethod
     def engine_secret(self) -> str:
         """The file of the engine's secret as programs see it."""
+
+    @property
+    @abstractmethod
+    def objects_secret(self) -> str:
+        """The file of the secret of those who keep objects there."""
 
     @abstractmethod
     def secret(self, instance: str, name: str) -> str:
@@ -227,9 +235,9 @@ def encrypts(spec: Mapping[str, Json] | None) -> bool:
     return TLS_VARIABLE in ((spec or {}).get("env") or {})
 
 
-def engine_secret() -> str:
+def engine_secret(name: str = ENGINE) -> str:
     """A new password of the engine, in words of its nodes' configuration."""
-    return f'engine: "{secrets.token_urlsafe(32)}"\n'
+    return f'{name}: "{secrets.token_urlsafe(32)}"\n'
 
 
 def digests_of(part: Workload) -> dict[str, str]:

@@ -296,3 +296,23 @@ def test_a_container_gets_secrets_as_files_where_variables_and_mounts_say(tmp_pa
     assert cart.spec["env"]["DRAFT_NONCE_FILE"] == "/run/draft/nonce"
     assert cart.spec["secrets"] == {"/run/draft/nonce": "secret://nonce"}
     assert set(cart.spec["digests"]) == {"nonce"}
+
+
+def test_services_that_keep_objects_have_a_user_of_the_engine_for_their_buckets(
+    build: Build,
+) -> None:
+    found = build(
+        "core: {nats: {max_store: 2G}}\n"
+        "services: {cart: {run: services/cart, objects: true}, tool: {command: a}}\n"
+    )
+    config = found["nats-1"].spec["files"]["nats.conf"]
+    assert 'include "../../objects"' in config
+    assert "{user: objects, password: $objects," in config
+    assert '"$O.cart.>"' in config
+    assert "$O.tool" not in config
+    env = found["cart-1"].spec["env"]
+    assert env["DRAFT_OBJECTS"] == "nats://127.0.0.1:4222"
+    assert env["DRAFT_OBJECTS_FILE"] == "/state/objects"
+    assert int(env["DRAFT_OBJECTS_MAX"]) == (2 << 30) // 8
+    assert not any(key.startswith("DRAFT_OBJECTS") for key in found["tool-1"].spec["env"])
+    assert "objects" not in build("")["nats-1"].spec["files"]["nats.conf"]
