@@ -14,7 +14,7 @@ from typing import Literal
 from dctl.clients import Way
 from dctl.engine.apply import Event, Result
 from dctl.engine.catalogue.ground import Ground
-from dctl.engine.catalogue.parts import parts
+from dctl.engine.catalogue.parts import CORE_PARTS, parts
 from dctl.engine.change import Intent, change
 from dctl.engine.desired import desired
 from dctl.engine.digests import as_given, with_digests, with_todays_secrets
@@ -36,7 +36,7 @@ from dctl.engine.scope import WHOLE, Scope
 from dctl.engine.sight import Sight, look
 from dctl.engine.status import Row, status
 from dctl.engine.unsupported import unsupported
-from dctl.errors import DctlError, NotFoundError
+from dctl.errors import DctlError, NotFoundError, UnreachableError
 from dctl.hosts.base import (
     RUN_FROM,
     RUNNING_KINDS,
@@ -45,6 +45,7 @@ from dctl.hosts.base import (
     Observed,
     Reader,
     Resource,
+    State,
     machine_of,
 )
 from dctl.hosts.routes import INGRESS
@@ -114,10 +115,19 @@ class OpenCluster:
             yield self.hosts()
 
     def look(self) -> Sight:
-        """All that is there. Raises UnreachableError without the first host or the ingress."""
+        """All that is there. Raises UnreachableError without the first host or the ingress.
+
+        One that cannot tell its routes, say because Blueprint ends again and again, counts as one
+        without: to set them again changes nothing, and what is wrong would else never be mended.
+        Where a core part was stopped on purpose, nothing is: that is said instead."""
         self._hosts.warm("fuse")
         sight = self._hosts.look()
-        return sight + Sight(self._hosts.routes(sight).observe())
+        try:
+            return sight + Sight(self._hosts.routes(sight).observe())
+        except UnreachableError:
+            if any(o.service in CORE_PARTS and o.state is State.HELD for o in sight.things):
+                raise
+            return sight
 
     def resources(
         self, sight: Sight, *more: Resource, port_offset: int | None = None

@@ -247,6 +247,21 @@ def test_a_stopped_blueprint_is_named_as_unreachable(standing: Cluster) -> None:
         standing.dctl("infra", "wait", "--timeout", "30s")
 
 
+def test_a_cluster_is_mended_also_while_the_ingress_cannot_tell_its_routes(
+    standing: Cluster,
+) -> None:
+    spec = standing.folder / "cluster.yaml"
+    wrong = "blueprint: {listen: 0, config: {max_keys: 0}, update: {auto_rollback: false}}"
+    spec.write_text(spec.read_text().replace("blueprint: {listen: 0}", wrong))
+    standing.dctl("infra", "apply", "-y", code=4)
+    standing.dctl("infra", "restart", "fuse")  # it has to be told anew, and nobody does
+    standing.write()
+    standing.dctl("infra", "apply", "-y")
+    assert {row["health"] for row in standing.status().values()} == {"healthy"}
+    assert speaks(standing)
+    standing.dctl("infra", "plan", "--detailed-exitcode")
+
+
 def test_a_service_that_dies_at_start_is_named_with_its_exit_and_last_lines(
     standing: Cluster,
 ) -> None:
