@@ -42,7 +42,8 @@ class Links:
 
     def inside(self, machine: str, *command: str) -> list[str]:
         """The command that runs `command` there."""
-        return ["ip", "netns", "exec", self._name(machine), *command]
+        # Not `ip netns exec`: that has mounts of its own, which outlive an umount here.
+        return ["nsenter", f"--net={self._path(machine)}", *command]
 
     def open(self) -> None:
         """Make them."""
@@ -104,6 +105,9 @@ class Links:
     def _name(self, machine: str) -> str:
         return f"draft-{self._run}-{machine}"
 
+    def _path(self, machine: str) -> str:
+        return f"/run/netns/{self._name(machine)}"
+
     def _number(self, machine: str) -> int:
         return 1 + self.machines.index(machine)
 
@@ -124,7 +128,7 @@ class Links:
 
         def run() -> None:
             try:
-                _enter(f"/run/netns/{self._name(machine)}")
+                _enter(self._path(machine))
                 loop.run_until_complete(serve())
             except OSError as error:
                 failed.append(error)
@@ -154,8 +158,8 @@ def both(one: str, other: str) -> list[tuple[str, str]]:
 @functools.cache
 def no_links() -> str:
     """Why there can be none here; "" if there can."""
-    if os.geteuid() or not shutil.which("ip"):
-        return "links are cut between network namespaces: that takes root and the command ip"
+    if os.geteuid() or not (shutil.which("ip") and shutil.which("nsenter")):
+        return "links are cut between network namespaces: that takes root, and ip and nsenter"
     try:
         with linked(["probe"]):
             return ""

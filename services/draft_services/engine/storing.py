@@ -1,7 +1,8 @@
 """Whether the engine stores what it is given, as the answers to writes tell. Pure.
 
-One whose disk is full answers every question and no write: not even after there is room again, for
-a stream that failed to write has to be opened anew. One that has reached its own limit refuses.
+One whose disk is full, or can only be read, answers every question and no write: not even after
+that is over, for a stream that failed to write has to be opened anew. One that has reached its own
+limit refuses.
 """
 
 from __future__ import annotations
@@ -42,6 +43,6 @@ class Storing:
             return ""
         return (
             f"the engine answers, but has stored nothing for {now - self._unanswered_since:.0f} s: "
-            "its disk is full, or most of its nodes are away; see its log, make room there, then: "
-            "dctl infra restart nats"
+            "its disk is full or fails, or most of its nodes are away; see its log, make room there"
+            " or mend it, then: dctl infra restart nats"
         )
