@@ -26,7 +26,7 @@ import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,7 @@ CHUNK = 256 << 10
 
 _AT_ONCE = 4  # pieces that are on their way to the engine
 _TIMEOUT = 10.0
+_FORSAKEN = timedelta(hours=6)  # longer than any upload takes
 _SOON = 2.0  # for an answer to whether all is well
 _CLOSE = 2.0
 _FULL = (10047, 10077, 10122)  # codes of JetStream for "no room", of the engine and of the bucket
@@ -297,6 +298,22 @@ class Objects:
             await js.add_stream(wanted)
         except BadRequestError:  # it is there, made for another size or number of nodes
             await js.update_stream(wanted)
+        with contextlib.suppress(Exception):  # the next start finds what this one leaves
+            await self._sweep(js)
+
+    async def _sweep(self, js: JetStreamContext) -> None:
+        """Remove the pieces of uploads whose process was killed. Others may be uploading now."""
+        told = await js.stream_info(self._name, subjects_filter=f"$O.{self._bucket}.>")
+        subjects = told.state.subjects or {}
+        prefix = f"{self._chunks('')}"
+        there = {s.removeprefix(prefix).partition(".")[0] for s in subjects if s.startswith(prefix)}
+        metas = [s for s in subjects if not s.startswith(prefix)]
+        known = {info.id for s in metas if (info := await self._read_meta(js, s))}
+        for id_ in there - known:
+            first = await js.get_last_msg(self._name, self._chunk(id_, 0), direct=True)
+            if first.time and datetime.now(UTC) - first.time > _FORSAKEN:
+                await self._purge(js, f"{self._chunks(id_)}.>")
+                log.info("an upload that never ended is removed", extra={"id": id_})
 
     async def _check(self) -> None:
         with _translated("objects cannot be kept"):

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,25 @@ async def test_an_upload_that_ends_half_way_leaves_nothing(
             await upload
         assert await kept(engine) == 0
         assert await files.list() == []
+
+
+async def test_what_a_killed_upload_left_is_removed_once_it_is_old(
+    bucket: tuple[Chassis[Any], Objects], engine: Nats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, files = bucket
+    async with running(app):
+        await files.put("a", given(LARGE))
+        client = await nats.connect(engine.url, user="draft", password="whole")
+        for number in range(2):  # what is there when a process ends in the middle
+            await client.jetstream().publish(f"$O.files.C.lost.{number}", b"piece")
+        await client.close()
+    before = await kept(engine)
+    async with running(app):
+        assert await kept(engine) == before  # somebody may be at it
+    monkeypatch.setattr("chassis.objects._FORSAKEN", timedelta())
+    async with running(app):
+        assert await kept(engine) == before - 2
+        assert await whole(files.read(await files.info("a"))) == LARGE
 
 
 async def test_a_bucket_follows_what_it_may_have(

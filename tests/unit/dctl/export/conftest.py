@@ -47,6 +47,7 @@ services:
     resources: {memory: 256M, cpus: 0.5}
     update: {order: start-first, parallel: 2, monitor: 10s}
     grace: 20s
+    objects: true
   migrate:
     image: shop/migrate:1
     restart: {when: never}

@@ -64,7 +64,7 @@ def test_no_value_of_a_secret_is_written_and_each_is_named_to_be_made(rich: Load
     assert "PRIVATE KEY" not in text
     assert "${MAIL_PASSWORD:?" in text
     assert set(made.secrets) == {
-        "engine", "nonce", "nonce-cart", "nonce-migrate", "nonce-stock", "db",
+        "engine", "objects", "nonce", "nonce-cart", "nonce-migrate", "nonce-stock", "db",
         "etc-cart-key-pem", "$MAIL_PASSWORD",
     }  # fmt: skip
 
