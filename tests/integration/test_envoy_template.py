@@ -32,7 +32,7 @@ def bootstrap(admin: int, name_server: int) -> str:
     yaml = YAML(typ="safe", pure=True)
     values = {"admin_address": "127.0.0.1", "admin_port": admin, "node_id": "e", "cluster": "test"}
     text = string.Template(TEMPLATE.read_text()).substitute(
-        values, xds_address="127.0.0.1", xds_port=1
+        values, xds_address="127.0.0.1", xds_port=1, secrets="[]", xds_security=""
     )
     config = yaml.load(text)
     del config["dynamic_resources"]

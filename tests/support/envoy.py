@@ -64,6 +64,8 @@ class Envoy:
                 xds_port=self._xds_port,
                 node_id=self.node,
                 cluster="test",
+                secrets="[]",
+                xds_security="",
             )
         )
         with (self.folder / "envoy.log").open("ab") as log:
