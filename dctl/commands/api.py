@@ -40,16 +40,18 @@ def init() -> None:
     \b
       dctl api init
     """
-    from dctl.protos.tools import versions
+    from dctl.protos.tools import buf_version, versions
     from dctl.scaffold.workspace import files
 
     found = workspace()
-    for tool, version in versions().items():
+    for tool, version in {**versions(), "buf": buf_version()}.items():
         click.echo(f"  {tool} {version}", err=True)
     if found.api is None:
         package = f"{found.proto_package}_api"
-        with (found.root / "draft.yaml").open("a", encoding="utf-8") as file:
-            file.write(f"api: {{folder: api, package: {package}, out: api/gen}}\n")
+        draft = found.root / "draft.yaml"
+        text = draft.read_text(encoding="utf-8")
+        line = f"api: {{folder: api, package: {package}, out: api/gen}}\n"
+        draft.write_text(text + "\n" * (not text.endswith("\n")) + line, encoding="utf-8")
         click.echo("  + draft.yaml: api", err=True)
         found = workspace()
     assert found.api is not None
@@ -250,7 +252,8 @@ def _api() -> tuple[Workspace, Api]:
     found = workspace()
     if found.api is None:
         raise NotFoundError(
-            "draft.yaml names no protos", hint="add to it `api: {folder: api, package: NAME_api}`"
+            "draft.yaml names no protos",
+            hint="begin with them: dctl api init, or add `api: {folder: api, package: NAME_api}`",
         )
     return found, found.api
 

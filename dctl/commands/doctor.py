@@ -64,6 +64,8 @@ def _look(file: Path | None) -> Iterator[Finding]:
     yield _module("supervisor", "missing", 'pip install "draft[cli]"')
     yield _module("textual", "lacking", 'pip install "draft[tui]", for dctl tui')
     yield _module("grpc_tools", "lacking", 'pip install "draft[api]", for dctl api')
+    yield _module("watchfiles", "lacking", 'pip install "draft[dev]", for dctl run')
+    yield _module("pytest", "lacking", 'pip install "draft[dev]", for dctl test')
     yield from _cluster(file)
 
 

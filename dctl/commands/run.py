@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import os
 import subprocess
 from collections.abc import Sequence
@@ -78,6 +79,8 @@ def command(
     from dctl.engine.hosts import UP
     from dctl.hosts.state.folder import state_dir
 
+    if importlib.util.find_spec("watchfiles") is None:
+        raise NotFoundError("watchfiles is not installed here", hint='pip install "draft[dev]"')
     cluster = opened(file)
     chosen = choose(cluster.spec, split(services), split(domains))
     resources = [asked_for(cluster, name)[0] for name in chosen]  # refused before anything is done

@@ -69,6 +69,11 @@ def buf(verb: str, *options: str, folder: Path) -> str:
     return done.stdout
 
 
+def buf_version() -> str:
+    """NotFoundError when it is not installed."""
+    return _run([_script("buf"), "--version"], Path.cwd()).stdout.strip()
+
+
 def buf_format(*options: str, folder: Path) -> str:
     """Run `buf format`, which looks at each file alone, in `folder`."""
     done = _run([_script("buf"), "format", *options], folder)

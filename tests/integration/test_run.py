@@ -136,7 +136,7 @@ def test_what_ran_before_runs_again_even_after_kill_9(tmp_path: Path) -> None:
         assert cluster.json("infra", "plan")["changes"] == 0
 
 
-def test_the_last_of_several_takes_down_what_the_first_raised_and_kill_9_leaves_nothing(
+def test_the_last_of_several_takes_down_what_the_first_raised_and_what_one_left_that_was_cut_off(
     tmp_path: Path,
 ) -> None:
     with workspace(tmp_path) as cluster:
@@ -149,7 +149,16 @@ def test_the_last_of_several_takes_down_what_the_first_raised_and_kill_9_leaves_
         assert {"nats-1", "blueprint-1"} <= cluster.pids().keys()
         names = {p["name"] for p in cluster.json("ps")["items"]}
         assert {"other"} == names - {"blueprint", "catalyst", "fuse", "envoy"}
-        second.end(signal.SIGKILL)
+        keepers = [p for p in cluster.processes() if "dctl.dev.keeper" in p.cmdline()]
+        for process in (*keepers, psutil.Process(second.process.pid)):
+            process.kill()
+        second.process.wait(60)
+        wait_until(lambda: not [words for words in runs(cluster) if "other/main.py" in words])
+        assert {"nats-1", "blueprint-1"} <= cluster.pids().keys(), "nobody was left to end them"
+
+        third = Run(cluster, "-s", "echo")
+        third.hears("echo is ready at")
+        third.end(signal.SIGKILL)
         wait_until(lambda: not runs(cluster), within=60)
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from dctl.errors import ExitCode
 from dctl.scaffold.proto import new_proto
@@ -57,6 +58,33 @@ def test_a_new_proto_keeps_every_rule_and_is_generated(shop: Path, dctl: Dctl) -
     again = dctl("api", "new", "orders.v1")
     assert again.code == ExitCode.ERROR
     assert "is there already" in again.err
+
+
+def test_a_workspace_without_protos_begins_with_them(shop: Path, dctl: Dctl) -> None:
+    (shop / "draft.yaml").write_text("name: my-shop\ncluster: cluster.yaml")
+    (shop / "api/buf.yaml").unlink()
+    assert "dctl api init" in dctl("api", "build").err
+    done = dctl("api", "init")
+    assert done.code == ExitCode.OK
+    assert "grpcio-tools" in done.err
+    assert dctl("api", "new", "orders.v1").out == "api/my_shop/orders/v1/orders.proto\n"
+    assert "COMMENTS" in (shop / "api/buf.yaml").read_text()
+    assert dctl("api", "build").code == ExitCode.OK
+    assert (shop / "api/gen/my_shop_api/py.typed").is_file()
+
+
+def test_the_protos_are_told_as_a_page_and_as_descriptors(shop: Path, dctl: Dctl) -> None:
+    dctl("api", "new", "orders.v1")
+    page = dctl("api", "docs").out
+    assert page.startswith("# Protos of shop\n")
+    assert "## shop.orders.v1\n\n### OrdersService\n" in page
+    assert "| `Watch` | WatchRequest | stream WatchResponse | Tells of each order that" in page
+    assert "| `item` | 1 | string | What it is of. |" in page
+    assert dctl("api", "docs", "--out", "docs/api.md").out == "docs/api.md\n"
+    assert (shop / "docs/api.md").read_text() == page
+    assert dctl("api", "descriptor").out == ".draft/shop.binpb\n"
+    found = FileDescriptorSet.FromString((shop / ".draft/shop.binpb").read_bytes())
+    assert [file.name for file in found.file] == ["shop/orders/v1/orders.proto"]
 
 
 @pytest.mark.parametrize("name", ["orders", "v1", "Orders.v1", "import.v1", "a..v1", "a-b.v1", ""])
