@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib.util
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,7 @@ def command(
     from dctl.dev.choose import choose, needed, split
     from dctl.dev.debts import Book, Debts
     from dctl.dev.keeper import Keeper
-    from dctl.dev.lend import asked_for, lend, snapshot
+    from dctl.dev.lend import asked_for, lend, patiently, snapshot
     from dctl.dev.settle import adopt
     from dctl.engine.hosts import UP
     from dctl.hosts.state.folder import state_dir
@@ -104,7 +105,7 @@ def command(
     keeper = Keeper(book)
     try:
         _raise(cluster, debts.raised, mode)
-        lent = [lend(cluster, name, book) for name in chosen]
+        lent = [patiently(functools.partial(lend, cluster, name, book)) for name in chosen]
         _attend(cluster, lent, file, debug)
     finally:
         _say("ending")
@@ -139,7 +140,7 @@ def _attend(cluster: OpenCluster, lent: Sequence[Lent], file: Path | None, debug
     meant = variant()
     ports = {one.service: _DEBUGGER + number for number, one in enumerate(lent)}
 
-    def anew(service: str) -> Lent:
+    def anew(service: str) -> Callable[[], Lent]:
         return again(opened(file, meant), service)
 
     def argv(one: Lent) -> Sequence[str]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dctl.dev.debts import Book, Debts
 from dctl.engine.cluster import OpenCluster
 from dctl.engine.hosts import UP
 from dctl.engine.records import resource_from, resource_json
-from dctl.errors import DctlError, UsageError
+from dctl.errors import DctlError, LockedError, UsageError
 from dctl.hosts.base import Kind, Observed, Resource
 from dctl.hosts.process import ProcessHost
 from dctl.hosts.routes import INGRESS
@@ -21,6 +22,10 @@ from dctl.spec import Loaded, load
 from dctl.spec.variant import Variant
 
 Say = Callable[[str], None]
+T = TypeVar("T")
+
+_PATIENCE = 120.0  # seconds for who is changing the cluster right now
+_LOOK = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +115,28 @@ def lend(cluster: OpenCluster, service: str, book: Book) -> Lent:
         return _prepared(cluster, hosts, service, resource)
 
 
-def again(cluster: OpenCluster, service: str) -> Lent:
-    """The same with what the spec, and the service's configuration, say now."""
+def again(cluster: OpenCluster, service: str) -> Callable[[], Lent]:
+    """The same with what the spec, and the service's configuration, say now. All that can be wrong
+    with that is raised at once; what is returned carries it out."""
     resource, _ = asked_for(cluster, service)
-    with cluster.alone() as hosts:
-        return _prepared(cluster, hosts, service, resource)
+
+    def carry_out() -> Lent:
+        with cluster.alone() as hosts:
+            return _prepared(cluster, hosts, service, resource)
+
+    return lambda: patiently(carry_out)
+
+
+def patiently(do: Callable[[], T]) -> T:
+    """Do it once nobody else changes the cluster."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return do()
+        except LockedError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(_LOOK)
 
 
 def _prepared(

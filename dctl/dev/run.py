@@ -26,10 +26,11 @@ _READY = 60.0  # seconds after which nobody asks any more whether it got well
 
 @dataclass(slots=True)
 class Running:
-    """What runs. `again` gives what a service is told now, `argv` its command line."""
+    """What runs. `again` looks what a service is told now, and gives what has it told that; `argv`
+    is its command line."""
 
     readers: Mapping[str, Reader]
-    again: Callable[[str], Lent]
+    again: Callable[[str], Callable[[], Lent]]
     argv: Callable[[Lent], Sequence[str]]
     tell: Tell
     patient: bool = False
@@ -77,9 +78,9 @@ class Running:
         child = self.children.get(service)
         if child is None:
             return  # it is not started yet
+        anew = await asyncio.to_thread(self.again, service) if told else None
         await child.end()
-        lent = await asyncio.to_thread(self.again, service) if told else child.lent
-        await self.start(lent)
+        await self.start(await asyncio.to_thread(anew) if anew else child.lent)
         took = time.monotonic() - began
         self.tell("", f"{service} was changed: started anew ({took:.1f} s)")
 

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from dctl.dev import debts as books
 from dctl.dev.debts import Book, Debts
-from dctl.dev.lend import give_back, reopen, take_down
+from dctl.dev.lend import give_back, patiently, reopen, take_down
 from dctl.errors import DctlError, LockedError
 
 Say = Callable[[str], None]
-
-_PATIENCE = 120.0  # seconds for who is changing the cluster right now
-_LOOK = 0.2
 
 
 def settle(book: Book, say: Say) -> None:
@@ -24,7 +20,7 @@ def settle(book: Book, say: Say) -> None:
     owed = book.read()
     try:
         if owed is not None:
-            _patiently(lambda: _settle(book, owed, say))
+            patiently(lambda: _settle(book, owed, say))
     except DctlError as error:
         say(
             f"not all could be put back: {error.message}" + (f"\n  {error.hint}" * bool(error.hint))
@@ -82,15 +78,3 @@ def _inherit(own: Debts, owed: Debts) -> None:
     own.raised = sorted({*own.raised, *owed.raised})
     own.up = [name for name in own.up if name in owed.up]
     own.there = [name for name in own.there if name in owed.there]
-
-
-def _patiently(do: Callable[[], None]) -> None:
-    """The cluster's lock may be another's for a while."""
-    until = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            return do()
-        except LockedError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(_LOOK)

@@ -106,7 +106,11 @@ def test_what_is_missing_is_raised_what_changes_is_started_anew_and_nothing_stay
         assert json.loads(cluster.dctl("call", "echo", "Speak", SAY).stdout) == {"output": "HI"}
         assert "echo has ended" in run.said(), "the one before drained"
 
-        (tmp_path / "services/examples/echo/config.yaml").write_text("draft: {log: {format: json}}")
+        config = tmp_path / "services/examples/echo/config.yaml"
+        config.write_text("draft: [")
+        run.hears("config.yaml: not a YAML file")
+        assert json.loads(cluster.dctl("call", "echo", "Speak", SAY).stdout) == {"output": "HI"}
+        config.write_text("draft: {log: {format: json}}")
         run.hears('"message": "echo serves"')
         assert run.end() == ExitCode.OK, run.said()
         assert not runs(cluster)
@@ -165,7 +169,7 @@ def test_the_last_of_several_takes_down_what_the_first_raised_and_what_one_left_
 def test_one_that_needs_another_waits_for_it_and_a_terminal_that_is_closed_leaves_nothing(
     tmp_path: Path,
 ) -> None:
-    with workspace(tmp_path) as cluster:
+    with workspace(tmp_path / "my shöp") as cluster:
         with_another(cluster, needs="{echo: healthy}")
         pid, terminal = pty.fork()
         if pid == 0:
