@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dctl.commands import completing
-from dctl.commands.options import output_option, spec_option, variant, yes_option
+from dctl.commands.options import (
+    context_option,
+    output_option,
+    spec_option,
+    variant,
+    workspace,
+    yes_option,
+)
 from dctl.errors import DctlError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -113,14 +120,14 @@ def module(path: Path, part: Part | None, remote: str, yes: bool, format: Any) -
     from dctl.release.versions import FIRST, tag_of, versions_of
     from dctl.workspace import find_workspace
 
-    workspace = find_workspace(path)
+    space = find_workspace(path)
     git = repository(path if path.is_dir() else path.parent)
     inside = path.resolve().relative_to(git.root.resolve()).as_posix()
     inside = "" if inside == "." else inside
     _refuse_dirty(git)
-    _refuse_other_branch(git, workspace)
+    _refuse_other_branch(git, space)
     git.fetch(remote)
-    _refuse_behind(git, remote, workspace)
+    _refuse_behind(git, remote, space)
     last = next(reversed(versions_of(inside, git.tags())), FIRST)
     if last != FIRST and not git.changed_since(tag_of(inside, last), inside):
         raise DctlError(f"nothing in {path} has changed since {tag_of(inside, last)}")
@@ -129,7 +136,7 @@ def module(path: Path, part: Part | None, remote: str, yes: bool, format: Any) -
     tag = tag_of(inside, version)
     if not yes:
         _confirm(f"Tag {git.commit()[:10]} as {tag} and push it to {remote}?")
-    git.tag(tag, f"{inside or workspace.name} {version}")
+    git.tag(tag, f"{inside or space.name} {version}")
     try:
         git.push_tag(remote, tag)
     except DctlError:
@@ -145,6 +152,7 @@ def module(path: Path, part: Part | None, remote: str, yes: bool, format: Any) -
 
 
 @group.command()
+@context_option
 @click.argument("version", default="Unreleased")
 @click.option(
     "--changelog",
@@ -162,9 +170,7 @@ def notes(version: str, changelog: Path | None, format: Any) -> None:
     from dctl.release.changelog import notes_of
 
     if changelog is None:
-        from dctl.workspace import find_workspace
-
-        changelog = find_workspace().root / "CHANGELOG.md"
+        changelog = workspace().root / "CHANGELOG.md"
     if not changelog.is_file():
         raise NotFoundError(f"there is no {changelog}", hint="name another: --changelog FILE")
     found = notes_of(changelog.read_text(encoding="utf-8"), version, changelog.name)
