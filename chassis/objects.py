@@ -7,9 +7,10 @@
     async for piece in files.read(info): ...
     async for piece in files.read(info, 100, 200): ...      # from, and up to
 
-The spec says `objects: true` of the service; dctl then tells it where the engine is, and gives it a
-user of the engine that may use its bucket and nothing else. An object is there when all of it is,
-and a reader of one that is replaced meanwhile is told so. Needs: pip install "draft[objects]".
+The spec says `objects: true` of the service; Blueprint then makes the bucket, and dctl tells the
+service where the engine is, and gives it a user of it that may use such buckets and nothing else.
+An object is there when all of it is, and a reader of one that is replaced meanwhile is told so.
+Needs: pip install "draft[objects]".
 """
 
 from __future__ import annotations
@@ -51,7 +52,6 @@ _FORSAKEN = timedelta(hours=6)  # longer than any upload takes
 _SOON = 2.0  # for an answer to whether all is well
 _CLOSE = 2.0
 _FULL = (10047, 10077, 10122)  # codes of JetStream for "no room", of the engine and of the bucket
-_MANY_COPIES = 5
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,255}")
 
 
@@ -79,7 +79,6 @@ class Objects:
                 "DRAFT_OBJECTS is not set: say `objects: true` of the service in the spec"
             )
         self._bucket = env.get("DRAFT_OBJECTS_BUCKET") or app.name
-        self._most = int(env.get("DRAFT_OBJECTS_MAX") or 0)
         self._file = env.get("DRAFT_OBJECTS_FILE", "")
         self._app = app
         self._client: Client | None = None
@@ -230,12 +229,12 @@ class Objects:
     # The engine
 
     async def _stream(self) -> JetStreamContext:
-        """The way to the bucket, which is made when it is not there."""
+        """The way to the bucket."""
         async with self._opening:
             if self._client is None:
                 client = await self._connect()
                 try:
-                    await self._make(client.jetstream(timeout=_TIMEOUT))
+                    await self._there(client.jetstream(timeout=_TIMEOUT))
                 except BaseException:
                     await client.close()
                     raise
@@ -280,24 +279,14 @@ class Objects:
             **options,
         )
 
-    async def _make(self, js: JetStreamContext) -> None:
-        from nats.js.api import DiscardPolicy, StreamConfig
-        from nats.js.errors import BadRequestError
+    async def _there(self, js: JetStreamContext) -> None:
+        """Raises while the bucket is not there: Blueprint makes it."""
+        from nats.js.errors import NotFoundError
 
-        copies = min(len(self._servers), _MANY_COPIES)
-        wanted = StreamConfig(
-            name=self._name,
-            subjects=[f"$O.{self._bucket}.C.>", self._meta_subjects],
-            num_replicas=copies,
-            max_bytes=self._most or -1,
-            discard=DiscardPolicy.NEW,
-            allow_direct=True,
-            allow_rollup_hdrs=True,
-        )
         try:
-            await js.add_stream(wanted)
-        except BadRequestError:  # it is there, made for another size or number of nodes
-            await js.update_stream(wanted)
+            await js.stream_info(self._name)
+        except NotFoundError:
+            raise Unavailable("the bucket is not there yet: Blueprint makes it") from None
         with contextlib.suppress(Exception):  # the next start finds what this one leaves
             await self._sweep(js)
 

@@ -1,5 +1,6 @@
 """The example file_host: uploads with limits, downloads in parts, and a page, on a real engine."""
 
+import asyncio
 import hashlib
 import importlib.util
 from collections.abc import AsyncIterator, Iterator
@@ -13,6 +14,7 @@ from draft_api.examples.file_host.v1 import service_pb2 as pb
 from draft_api.examples.file_host.v1 import service_pb2_grpc as rpc
 
 from chassis.testing import running, settings
+from tests.support.buckets import keep_bucket
 from tests.support.nats import Nats
 
 MAIN = Path(__file__).parents[2] / "services" / "examples" / "file_host" / "main.py"
@@ -34,6 +36,7 @@ def main() -> Any:
 def engine(tmp_path: Path) -> Iterator[Nats]:
     server = Nats(tmp_path / "engine")
     server.start()
+    asyncio.run(keep_bucket(server.url, "file-host", 64 << 20))
     yield server
     server.kill()
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import nats
 import pytest
+from draft_services.engine.connection import Login
+from nats.js.api import StreamSource
 from nats.js.errors import APIError
 
 from chassis import Chassis
@@ -17,9 +19,11 @@ from chassis.health import ask_health
 from chassis.objects import CHUNK, Objects
 from chassis.testing import running, settings
 from dctl.engine.catalogue.core import objects_user
+from tests.support.buckets import keep_bucket
 from tests.support.nats import Nats
 from tests.support.waiting import until, until_answered
 
+OWNER = Login("draft", "whole")
 LARGE = bytes(range(256)) * (3 * CHUNK // 256) + b"the end"
 
 
@@ -32,6 +36,7 @@ def engine(tmp_path: Path) -> Iterator[Nats]:
         f" {objects_user(['files', 'others'])}] }}\n"
     )
     server.start()
+    asyncio.run(keep_bucket(server.url, "files", 8 << 20, OWNER))
     yield server
     server.kill()
 
@@ -42,7 +47,7 @@ def bucket(engine: Nats, tmp_path: Path) -> tuple[Chassis[Any], Objects]:
     secret.write_text('objects: "own"\n')
     app = Chassis(config=settings("files"))
     env = {"DRAFT_OBJECTS": engine.url, "DRAFT_OBJECTS_FILE": str(secret)}
-    return app, Objects(app, env={**env, "DRAFT_OBJECTS_MAX": str(8 << 20)})
+    return app, Objects(app, env=env)
 
 
 async def given(content: bytes, size: int = 100_000) -> AsyncIterator[bytes]:
@@ -157,17 +162,13 @@ async def test_what_a_killed_upload_left_is_removed_once_it_is_old(
 
 
 async def test_a_bucket_follows_what_it_may_have(
-    bucket: tuple[Chassis[Any], Objects], engine: Nats, tmp_path: Path
+    bucket: tuple[Chassis[Any], Objects], engine: Nats
 ) -> None:
     app, files = bucket
     async with running(app):
         await files.put("a", given(LARGE))
-    for most, fits in ((16 << 20, True), (1 << 20, False)):
-        app = Chassis(config=settings("files"))
-        secret = str(tmp_path / "objects")
-        env = {"DRAFT_OBJECTS": engine.url, "DRAFT_OBJECTS_FILE": secret}
-        files = Objects(app, env={**env, "DRAFT_OBJECTS_MAX": str(most)})
-        async with running(app):
+        for most, fits in ((16 << 20, True), (1 << 20, False)):
+            await keep_bucket(engine.url, "files", most, OWNER)
             if fits:
                 assert await files.put("b", given(LARGE * 12))
                 await files.delete("b")
@@ -196,12 +197,15 @@ async def test_their_user_may_use_the_buckets_and_nothing_else(engine: Nats) -> 
         js.delete_stream("KV_keys"),
         js.publish("keys.a", b"mine"),
         js.add_stream(name="OBJ_mine", subjects=["mine"]),
+        # It would have all that is in the other one.
+        js.add_stream(name="OBJ_others", mirror=StreamSource(name="KV_keys")),
+        js.update_stream(name="OBJ_files", sources=[StreamSource(name="KV_keys")]),
     ):
         with pytest.raises((nats.errors.Error, APIError)):
             await forbidden
     await user.subscribe("_INBOX.>")
     await user.flush()
-    await until(lambda: sum("permissions violation" in words for words in refused) == 6)
+    await until(lambda: sum("permissions violation" in words for words in refused) == 8)
     await user.close()
     await owner.close()
 

@@ -89,12 +89,17 @@ def _nats(ground: Ground, part: Nats, instance: str) -> Program:
 def _objects(ground: Ground, instance: str) -> dict[str, str]:
     """The parts of a node's configuration that let services keep objects, each in a bucket of its
     own name. Their user may do that and nothing else: not even hear what others are answered."""
-    buckets = [name for name, service in ground.cluster.services.items() if service.objects]
+    buckets = buckets_of(ground.cluster)
     if not buckets:
         return {"objects_include": "", "objects_user": ""}
     site = ground.site(instance)
     file = os.path.relpath(site.objects_secret, site.files(instance))
     return {"objects_include": f'include "{file}"\n', "objects_user": f", {objects_user(buckets)}"}
+
+
+def buckets_of(cluster: Cluster) -> list[str]:
+    """The services that keep objects."""
+    return [name for name, service in cluster.services.items() if service.objects]
 
 
 def objects_user(buckets: Iterable[str]) -> str:
@@ -105,10 +110,9 @@ def objects_user(buckets: Iterable[str]) -> str:
     return f"{{user: objects, password: $objects, permissions: {{{rights}}}}}"
 
 
-# Of JetStream's API, what concerns the stream of one bucket; and its chunks and names.
+# Of JetStream's API, what concerns the stream of one bucket, but to make it: Blueprint does that,
+# for a stream may be made as a copy of any other one. And its pieces and names.
 _OBJECT_SUBJECTS = (
-    "$JS.API.STREAM.CREATE.OBJ_{bucket}",
-    "$JS.API.STREAM.UPDATE.OBJ_{bucket}",
     "$JS.API.STREAM.INFO.OBJ_{bucket}",
     "$JS.API.STREAM.PURGE.OBJ_{bucket}",
     "$JS.API.DIRECT.GET.OBJ_{bucket}.>",
@@ -152,6 +156,8 @@ def _blueprint(ground: Ground, part: Blueprint, instance: str) -> Program:
     if (nats := ground.cluster.core.nats) is not False:
         # Half is for events. What is left lets removals and processes go on when keys are full.
         settings["max_store"] = nats.max_store * 3 // 8
+        if buckets := buckets_of(ground.cluster):  # half of what is left, in equal parts
+            settings["objects"] = dict.fromkeys(buckets, nats.max_store // 16 // len(buckets))
     return _chassis(ground, part, "blueprint", instance, settings)
 
 

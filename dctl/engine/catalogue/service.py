@@ -58,9 +58,6 @@ def _replica(ground: Ground, name: str, service: Service, instance: str) -> Prog
         env["DRAFT_OBJECTS"] = engine_urls(ground, nats)
         env["DRAFT_OBJECTS_FILE"] = ground.site(instance).objects_secret
         env["DRAFT_OBJECTS_BUCKET"] = name
-        # What Blueprint and Catalyst leave of the engine, in equal parts.
-        buckets = sum(each.objects for each in ground.cluster.services.values())
-        env["DRAFT_OBJECTS_MAX"] = str(nats.max_store // 8 // buckets)
     if service.group:
         env["DRAFT_SERVICE_GROUP"] = service.group
     folder = ground.root / service.run if service.run else None

@@ -7,7 +7,7 @@ import contextlib
 import functools
 import gc
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from ssl import SSLContext
 from typing import Any
 
@@ -35,7 +35,7 @@ from draft_services.engine.jetstream import JetStreamStore
 from draft_services.engine.leases import Leases
 from draft_services.engine.members import Members
 from draft_services.engine.nodes import Nodes
-from draft_services.engine.streams import bucket_stream
+from draft_services.engine.streams import bucket_stream, ensure, objects_config
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +70,9 @@ class Blueprint:
         self._leases = Leases(self._connection, LEASES, max_age=settings.gone)
         self._tokens = Tokens(signing, lifetime=settings.token_lifetime)
         self._opening = [self._keys.open, self._processes.open, signing.open, self._tokens.open]
+        for bucket, most in settings.objects.items():
+            config = objects_config(bucket, max_bytes=most)
+            self._opening.append(functools.partial(self._made, config))
         self._registry = Registry(
             self._processes,
             self._leases,
@@ -195,6 +198,9 @@ class Blueprint:
         self._scrub.close()
         for connection in reversed(self._connections):
             await connection.close()
+
+    async def _made(self, stream: Mapping[str, Any]) -> None:
+        await ensure(self._connection, stream)
 
     async def _look_for_data(self) -> None:
         self._awaits_data = not await epochs.arrived(self._connection)

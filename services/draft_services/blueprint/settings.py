@@ -54,6 +54,8 @@ class Settings(BaseModel):
 
     scrub: float = Field(default=6 * 3600, ge=0)
     """Seconds between two readings of all that the engine keeps, every copy; 0: never."""
+    objects: Mapping[str, int] = {}
+    """The buckets that services keep large objects in, and the most bytes of each."""
     calls: Literal["any", "token"] = "any"
     """Whose calls are answered; `token`: of those who prove who they are (see `chassis.proof`)."""
     permissions: Mapping[str, Permissions] = {}

@@ -91,6 +91,22 @@ def log_config(
     }
 
 
+def objects_config(bucket: str, *, max_bytes: int) -> dict[str, Any]:
+    """What a service keeps of large objects (`chassis.objects`): pieces, and what is known of each.
+
+    The service may use it and not make it: a stream may be made as a copy of any other one."""
+    return {
+        "name": f"OBJ_{bucket}",
+        "subjects": [f"$O.{bucket}.C.>", f"$O.{bucket}.M.>"],
+        "storage": "file",
+        "retention": "limits",
+        "max_bytes": max_bytes,
+        "discard": "new",
+        "allow_rollup_hdrs": True,
+        "allow_direct": True,  # pieces never change
+    }
+
+
 async def ensure(connection: Connection, config: Mapping[str, Any]) -> str:
     """Create the stream with a copy on each server, or bring the one that is there to this
     configuration. Returns which one it is: see `generation`.

@@ -40,9 +40,7 @@ class Files:
         if not _NAME.fullmatch(name):
             raise InvalidArgument("a name is letters, digits and ._- with spaces, at most 200 long")
         plain = type.partition(";")[0].strip().lower() or "application/octet-stream"
-        if not any(
-            plain == t or plain.startswith(t.removesuffix("*")) for t in self._settings.types
-        ):
+        if not any(_takes(taken, plain) for taken in self._settings.types):
             raise InvalidArgument(f"{plain} is not taken here")
         return await self.objects.put(
             name, content, type=plain, most=self._settings.most, sha256=sha256

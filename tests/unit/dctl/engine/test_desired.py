@@ -313,6 +313,7 @@ def test_services_that_keep_objects_have_a_user_of_the_engine_for_their_buckets(
     env = found["cart-1"].spec["env"]
     assert env["DRAFT_OBJECTS"] == "nats://127.0.0.1:4222"
     assert env["DRAFT_OBJECTS_FILE"] == "/state/objects"
-    assert int(env["DRAFT_OBJECTS_MAX"]) == (2 << 30) // 8
+    config = found["blueprint-1"].spec["files"]["config.yaml"]
+    assert f"objects:\n    {env['DRAFT_OBJECTS_BUCKET']}: {(2 << 30) // 16}\n" in config
     assert not any(key.startswith("DRAFT_OBJECTS") for key in found["tool-1"].spec["env"])
     assert "objects" not in build("")["nats-1"].spec["files"]["nats.conf"]
