@@ -347,6 +347,33 @@ async def test_what_has_expired_is_not_skipped_in_silence(nats: Nats) -> None:
             assert await consumer.until(1) == ["young"]
 
 
+async def test_what_is_damaged_is_not_skipped_in_silence(nats: Nats) -> None:
+    async with running_catalyst(nats.url) as channel:
+        await produce(channel, events(300, text="x" * 300))
+    nats.stop()
+    file = max(nats.folder.rglob("ce/msgs/*.blk"), key=lambda each: each.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    file.write_bytes(content)
+    nats.start()
+    async with running_catalyst(nats.url) as channel:
+        consumer = consumer_pb2_grpc.ConsumerStub(channel)
+        seen: list[int] = []
+
+        async def read() -> None:
+            async for each in consumer.Consume(consumer_pb2.ConsumeRequest(start=ALL)):
+                seen.append(each.sequence)
+
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await read()
+        assert caught.value.code() is grpc.StatusCode.DATA_LOSS
+        assert seen == [*range(1, len(seen) + 1)]
+        begin = len(seen) + 2
+        assert f"or go on from {begin}" in str(caught.value.details())
+        async with consuming(channel, start=StartPosition(sequence=begin)) as rest:
+            assert await rest.until(301 - begin) == [f"e{n - 1}" for n in range(begin, 301)]
+
+
 async def first_kept(channel: grpc.aio.Channel) -> int:
     """The sequence with which `all` begins."""
     async with consuming(channel, start=ALL) as consumer:

@@ -18,10 +18,11 @@ from chassis.clients import connect
 from chassis.health import ask_health
 from tests.support.apart import apart
 from tests.support.blueprint import value
+from tests.support.catalyst import ALL, consuming, event, produce
 from tests.support.disk import disk_that_fails
 from tests.support.links import no_links
 from tests.support.nats import running_nats
-from tests.support.services import Service, running_blueprint
+from tests.support.services import Service, running_blueprint, running_service
 from tests.support.waiting import until_answered
 
 
@@ -82,6 +83,40 @@ async def test_the_only_disk_fails(tmp_path: Path) -> None:
             await until_answered(well, within=30)
             assert await writer.write()
             assert await writer.kept()
+
+
+@pytest.mark.timeout(120)
+async def test_the_only_disk_fails_under_events(tmp_path: Path) -> None:
+    with (
+        disk_that_fails(tmp_path / "disk", tmp_path) as disk,
+        running_nats(disk.folder / "nats") as nats,
+        running_service("catalyst", tmp_path, DRAFT_CATALYST_NATS=nats.url) as catalyst,
+    ):
+        async with connect(catalyst.address) as channel:
+            (stored,) = await produce(channel, [event("before")])
+            assert stored.id == "before"
+            disk.fail()
+
+            async def told() -> bool:
+                (answer,) = await produce(channel, [event("meanwhile")])
+                assert not answer.id
+                refused = answer.error.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
+                said = "its disk is full or fails"
+                return refused and said in answer.error.message and said in await why(catalyst)
+
+            await until_answered(told, within=90)
+            nats.kill()
+            disk.mend()
+            nats.start()
+
+            async def well() -> bool:
+                return not await why(catalyst)
+
+            await until_answered(well, within=30)
+            (stored,) = await produce(channel, [event("after")])
+            assert stored.id == "after"
+            async with consuming(channel, start=ALL) as consumer:
+                assert (await consumer.until(2))[-1] == "after"
 
 
 async def does(stub: Any, node: str) -> str:

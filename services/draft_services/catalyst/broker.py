@@ -145,6 +145,11 @@ class Broker:
         while window.next <= last:
             await window.changed()
 
+    @property
+    def why_not(self) -> str:
+        """Why nothing is stored although the engine answers; "" as far as it is."""
+        return self._journal.why_not
+
     def _serving(self) -> Window:
         if self._window is None or self._closed.is_set():
             raise Unavailable("this Catalyst is not reading the event log now: try again")

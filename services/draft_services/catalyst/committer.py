@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from chassis.figures import Sizes
-from draft_services.catalyst.errors import CatalystError, Unavailable
+from draft_services.catalyst.errors import CatalystError, StoresNothing, Unavailable
 from draft_services.catalyst.events import Event
 
 logger = logging.getLogger(__name__)
@@ -54,13 +54,23 @@ class Committer:
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._lost_at: float | None = None
+        self._refusal: StoresNothing | None = None
+        self._committing = False
         self.stored = 0
         """Events that are on disk."""
         self.batches = Sizes(_SIZES)
         """How many events went together."""
 
     async def submit(self, event: Event) -> asyncio.Future[Outcome]:
-        """Puts an event behind all submitted before it. Waits when too much is waiting."""
+        """Puts an event behind all submitted before it. Waits when too much is waiting.
+
+        While nothing is stored, one batch at a time finds out when that is over; the others are
+        refused at once.
+        """
+        if self._refusal and self._committing:
+            refused: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+            refused.set_result(self._refusal)
+            return refused
         while self._bytes >= PENDING_BYTES:
             self._room.clear()
             await self._room.wait()
@@ -75,7 +85,9 @@ class Committer:
         while True:
             await self._arrived.wait()
             batch = self._take()
+            self._committing = True
             outcomes = await self._commit([pending.event for pending in batch])
+            self._committing = False
             for pending, outcome in zip(batch, outcomes, strict=True):
                 if not pending.outcome.done():
                     pending.outcome.set_result(outcome)
@@ -108,13 +120,16 @@ class Committer:
                     return [error] * len(batch)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, _LONGEST_WAIT)
+            except StoresNothing as error:
+                self._refusal = error
+                return [error] * len(batch)
             except CatalystError as error:
                 if len(batch) == 1:
                     return [error]
                 # It may concern one of them only: the others are stored, or smaller and still fit.
                 return [outcome for event in batch for outcome in await self._commit([event])]
             else:
-                self._lost_at = None
+                self._lost_at = self._refusal = None
                 self.stored += len(batch)
                 self.batches.note(len(batch))
                 return sequences

@@ -21,6 +21,14 @@ class LogFull(CatalystError):
     """The stream has reached its limit and takes no more until events expire (back-pressure)."""
 
 
+class StoresNothing(LogFull):
+    """The engine answers and stores nothing of anybody: its disk is full, or fails."""
+
+
+class DataLoss(CatalystError):
+    """Events that were acknowledged cannot be read; the message says where to go on."""
+
+
 class OutOfRange(CatalystError):
     """A position lies outside of what the log keeps."""
 

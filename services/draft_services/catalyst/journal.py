@@ -4,13 +4,20 @@ Events lie as serialized CloudEvents on the subject ``ce.<type>.<source>``.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import NamedTuple
 
 from draft_services.catalyst import events
-from draft_services.catalyst.errors import CatalystError, LogFull, Unavailable
+from draft_services.catalyst.errors import (
+    CatalystError,
+    DataLoss,
+    LogFull,
+    StoresNothing,
+    Unavailable,
+)
 from draft_services.catalyst.events import Event
 from draft_services.catalyst.window import StoredEvent
 from draft_services.engine import errors as engine
@@ -19,6 +26,7 @@ from draft_services.engine.connection import Connection, Login
 from draft_services.engine.feed import Message, Start
 from draft_services.engine.log import Log, Record
 from draft_services.engine.reader import Reader
+from draft_services.engine.storing import Storing
 
 STREAM = "ce"
 _FIND_TIMEOUT = 5.0
@@ -37,6 +45,13 @@ class Journal:
     def __init__(self, url: str, login: Login | None = None, epoch: int = 0) -> None:
         self._connection = Connection(url, name="catalyst", login=login, epoch=epoch)
         self._log = Log(self._connection, STREAM)
+        self._storing = Storing()
+        self._connection.on_reconnect(self._storing.lost)
+
+    @property
+    def why_not(self) -> str:
+        """Why nothing is stored, in words, although the engine answers; "" as far as it is."""
+        return self._storing.why_not(time.monotonic())
 
     async def connect(self) -> None:
         """Connect to the engine; it is kept from then on. May be tried again after a failure."""
@@ -71,8 +86,35 @@ class Journal:
             Record((event.type, event.source), event.payload, id=events.identity(event))
             for event in batch
         ]
+        asked = time.monotonic()
+        try:
+            with _translated():
+                done = await self._log.append(records)
+        except LogFull:
+            self._storing.stored()  # it says itself what it has no room for
+            raise
+        except Unavailable as error:
+            if isinstance(error.__cause__, engine.EngineError):
+                connected = self._connection.connected
+                self._storing.note(error.__cause__, asked, connected=connected)
+            if why := self.why_not:
+                raise StoresNothing(why) from error
+            raise
+        self._storing.stored()
+        return [each.sequence for each in done]
+
+    async def check_hole(self, first: int, last: int) -> None:
+        """Return if these sequences, which a reading did not bring, are kept no longer. Raises
+        `DataLoss`, or `Unavailable` when another reading may bring them: copies differ."""
         with _translated():
-            return [done.sequence for done in await self._log.append(records)]
+            became = await self._log.unread(first, last)
+        if became == "lost":
+            raise DataLoss(
+                f"events {first} to {last} were stored and cannot be read: what the engine keeps is"
+                f" damaged (dctl cluster status). Restore a backup, or go on from {last + 1}"
+            )
+        if became == "there":
+            raise Unavailable(f"events {first} to {last} are on another node of the engine")
 
     async def bounds(self) -> Bounds:
         """What is kept as of now."""

@@ -22,10 +22,12 @@ from draft_services.catalyst.broker import All, AtSequence, AtTime, Broker, New,
 from draft_services.catalyst.committer import Outcome
 from draft_services.catalyst.errors import (
     CatalystError,
+    DataLoss,
     EventTooLarge,
     InvalidArgument,
     LogFull,
     OutOfRange,
+    StoresNothing,
     Unavailable,
     Unimplemented,
 )
@@ -46,6 +48,8 @@ _CODES: dict[type[CatalystError], grpc.StatusCode] = {
     InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
     EventTooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
     LogFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    StoresNothing: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    DataLoss: grpc.StatusCode.DATA_LOSS,
     OutOfRange: grpc.StatusCode.OUT_OF_RANGE,
     Unavailable: grpc.StatusCode.UNAVAILABLE,
     Unimplemented: grpc.StatusCode.UNIMPLEMENTED,

@@ -7,7 +7,7 @@ from ssl import SSLContext
 
 from chassis.figures import Figure
 from draft_services.catalyst.broker import Broker
-from draft_services.catalyst.errors import Unavailable
+from draft_services.catalyst.errors import StoresNothing, Unavailable
 from draft_services.catalyst.journal import Journal
 from draft_services.catalyst.rpc import Consumer, Producer
 from draft_services.catalyst.settings import Settings
@@ -54,6 +54,8 @@ class Catalyst:
                 f"the engine at {self._settings.nats} does not answer within {_PROMPT:g} s, or its "
                 "events do not arrive"
             ) from None
+        if why := self._broker.why_not:
+            raise StoresNothing(why)
 
     async def close(self) -> None:
         """Ends the broker, then the connection to the engine."""

@@ -107,9 +107,13 @@ class Subscription:
         if self._reader is None:
             self._reader = self._journal.reader()
         chunk = await self._reader.read(wanted, CHUNK_EVENTS)
-        if self._exact and not (chunk and chunk[0].sequence == wanted):
+        whole = _until_a_hole(chunk, wanted)
+        if whole:  # what comes before a hole is handed out first
+            self._exact = True
+            return whole
+        if self._exact:
             # Either the log has dropped its oldest events and this consumer would miss some, or
-            # there is a hole in the middle, which was never an event.
+            # there is a hole in the middle.
             first = (await self._journal.bounds()).first
             if wanted < first:
                 raise OutOfRange(
@@ -117,6 +121,21 @@ class Subscription:
                     "start from there, or from all"
                 )
         self._exact = True
+        reached = chunk[0].sequence if chunk else self._window.first
+        if reached > wanted:
+            try:
+                await self._journal.check_hole(wanted, reached - 1)
+            except Unavailable:
+                await self._leave()
+                raise
         if not chunk:
             self._position = self._window.first
-        return chunk
+        return _until_a_hole(chunk, reached)
+
+
+def _until_a_hole(chunk: Sequence[StoredEvent], position: int) -> Sequence[StoredEvent]:
+    """The events from `position` on that follow each other."""
+    count = len(chunk)
+    if chunk and chunk[-1].sequence != position + count - 1:
+        count = next(at for at, each in enumerate(chunk) if each.sequence != position + at)
+    return chunk[:count]

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from chassis.figures import Sizes
 from draft_services.engine.batches import Outgoing, store_all
 from draft_services.engine.connection import Connection
-from draft_services.engine.errors import EngineError, Full, Unavailable, Uncertain
+from draft_services.engine.errors import EngineError, Full, Unavailable
 from draft_services.engine.storing import Storing
 
 _BATCH = 200  # beyond that a batch is no faster
@@ -144,12 +144,7 @@ class GroupCommit:
             pending.sequence.set_result(sequence)
 
     def _note(self, error: EngineError, asked: float) -> None:
-        if isinstance(error, Full):
-            self._storing.full(str(error))
-        elif not self._connection.connected:
-            self._storing.lost()
-        elif isinstance(error, Uncertain):
-            self._storing.unanswered(asked)
+        self._storing.note(error, asked, connected=self._connection.connected)
 
 
 def _fail(pending: _Pending, error: EngineError) -> None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from draft_services.engine import batches, streams, subjects
 from draft_services.engine.batches import Outgoing, store_all
 from draft_services.engine.connection import Connection
-from draft_services.engine.errors import DUPLICATE_IN_BATCH, EngineError
+from draft_services.engine.errors import DUPLICATE_IN_BATCH, EngineError, NotFound
 from draft_services.engine.feed import Feed, Start
 
 DEDUP_WINDOW = 120.0
@@ -110,6 +111,22 @@ class Log:
         """The log's extent as of now."""
         state = (await self._connection.api(f"STREAM.INFO.{self.name}"))["state"]
         return LogState(state["first_seq"], state["last_seq"], state["messages"], state["bytes"])
+
+    async def unread(self, first: int, last: int) -> Literal["gone", "lost", "there"]:
+        """What became of these sequences, which a reading did not bring: they were removed or have
+        run out; or the first that was not cannot be read from the leader's copy; or it can."""
+        info = await self._connection.api(f"STREAM.INFO.{self.name}", {"deleted_details": True})
+        state = info["state"]
+        gone = set(state.get("deleted") or ())
+        kept = range(max(first, state["first_seq"]), min(last, state["last_seq"]) + 1)
+        missing = next((sequence for sequence in kept if sequence not in gone), 0)
+        if not missing:
+            return "gone"
+        try:
+            await self._connection.api(f"STREAM.MSG.GET.{self.name}", {"seq": missing})
+        except NotFound:
+            return "lost"
+        return "there"
 
     async def _append_batch(self, records: Sequence[Record]) -> list[Appended]:
         ids = [record.id for record in records if record.id]

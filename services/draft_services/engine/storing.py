@@ -7,6 +7,8 @@ limit refuses.
 
 from __future__ import annotations
 
+from draft_services.engine.errors import EngineError, Full, Uncertain
+
 # Nodes that choose another leader answer no writes either, for 8 s at most.
 PATIENCE = 15.0
 
@@ -34,6 +36,15 @@ class Storing:
     def full(self, words: str) -> None:
         """A write was refused for want of room."""
         self._full = words
+
+    def note(self, error: EngineError, asked: float, *, connected: bool) -> None:
+        """A write that was sent at `asked` failed."""
+        if isinstance(error, Full):
+            self.full(str(error))
+        elif not connected:
+            self.lost()
+        elif isinstance(error, Uncertain):
+            self.unanswered(asked)
 
     def why_not(self, now: float) -> str:
         """Why nothing is stored, in words; "" as far as it is."""

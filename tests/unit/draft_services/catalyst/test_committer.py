@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from draft_services.catalyst import committer
 from draft_services.catalyst.committer import Committer, Outcome
-from draft_services.catalyst.errors import CatalystError, LogFull, Unavailable
+from draft_services.catalyst.errors import CatalystError, LogFull, StoresNothing, Unavailable
 from draft_services.catalyst.events import Event
 
 
@@ -102,6 +102,21 @@ async def test_of_a_batch_only_what_is_refused_is_told_so() -> None:
     log.refused = {"b": full}
     async with running(log) as made:
         assert await commit(made, event("a"), event("b"), event("c")) == [1, full, 2]
+
+
+async def test_when_nothing_is_stored_one_finds_out_and_the_others_are_told_at_once() -> None:
+    log, refusal = FakeLog(), StoresNothing("its disk is full or fails")
+    log.failures = [refusal]
+    async with running(log) as made:
+        assert await commit(made, event("0"), event("1")) == [refusal] * 2
+        log.open.clear()
+        trying = await made.submit(event("2"))
+        await asyncio.sleep(0)
+        assert await commit(made, event("3")) == [refusal]
+        log.open.set()
+        assert await trying == 1
+        assert await commit(made, event("3")) == [2]
+    assert log.batches == [2, 1, 1]
 
 
 async def test_producers_wait_when_too_much_is_waiting() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 from draft_services.catalyst import subscription
-from draft_services.catalyst.errors import CatalystError, OutOfRange, Unavailable
+from draft_services.catalyst.errors import CatalystError, DataLoss, OutOfRange, Unavailable
 from draft_services.catalyst.journal import Bounds
 from draft_services.catalyst.subscription import Subscription
 from draft_services.catalyst.template import Template
@@ -22,6 +22,7 @@ class FakeJournal:
     def __init__(self) -> None:
         self.events: list[StoredEvent] = []
         self.failures: list[CatalystError] = []
+        self.holes: list[tuple[int, int]] = []
         self.reads = 0
         self.open_readers = 0
 
@@ -32,6 +33,11 @@ class FakeJournal:
 
     async def bounds(self) -> Bounds:
         return Bounds(self.events[0].sequence, self.events[-1].sequence)
+
+    async def check_hole(self, first: int, last: int) -> None:
+        self.holes.append((first, last))
+        if self.failures:
+            raise self.failures.pop(0)
 
     def reader(self) -> "FakeJournal":
         self.open_readers += 1
@@ -161,6 +167,41 @@ async def test_a_hole_in_the_middle_was_never_an_event() -> None:
     assert await take(cursor, 3) == [15, 16, 17]
     window.append(journal.store([21]))
     assert await take(cursor, 1) == [21]
+
+
+async def test_what_is_lost_in_the_middle_is_said_after_all_that_comes_before() -> None:
+    journal, window = FakeJournal(), Window(21, max_events=100, max_bytes=ANY)
+    journal.store([*range(1, 10), *range(15, 18)])
+    cursor = subscribe(window, journal, 1)
+    assert await take(cursor, 9, limit=9) == [*range(1, 10)]
+    journal.check_hole = lost  # type: ignore[method-assign]
+    with pytest.raises(DataLoss):
+        await take(cursor, 1)
+    with pytest.raises(DataLoss):  # it is not passed over by asking again
+        await take(cursor, 1)
+    assert await take(subscribe(window, journal, 15), 3) == [15, 16, 17]
+
+
+async def lost(first: int, last: int) -> None:
+    assert (first, last) == (10, 14)
+    raise DataLoss("10 to 14")
+
+
+async def test_what_another_copy_has_is_read_again() -> None:
+    journal, window = FakeJournal(), Window(21, max_events=100, max_bytes=ANY)
+    journal.store([1, 3])
+    cursor = subscribe(window, journal, 1)
+    assert await take(cursor, 1, limit=1) == [1]
+    check = journal.check_hole
+
+    async def there(first: int, last: int) -> None:
+        journal.events.insert(1, StoredEvent(2, "/s", "t", b"x"))
+        await check(first, last)
+        raise Unavailable("another node has it")
+
+    journal.check_hole = there  # type: ignore[method-assign]
+    assert await take(cursor, 2) == [2, 3]
+    assert journal.holes == [(2, 2)]
 
 
 async def test_an_outage_of_the_engine_is_waited_out() -> None:
