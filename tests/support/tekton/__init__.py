@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import functools
 import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 
-_KUBERNETES = "kubernetes-json-schema/v1.37.0-local-strict/_definitions.json"
+from tests.support import kubernetes
+
 _ANY: dict[str, Any] = {}
 # Published as the Go type that reads text as well as lists; in a manifest they are just values.
 _VALUES = ("v1.ParamValue",)
@@ -28,8 +28,7 @@ def _definitions() -> dict[str, Any]:
     own = json.loads(Path(__file__).with_name("v1.json").read_text())["definitions"]
     own = {name: _strict(shape) for name, shape in own.items()}
     own |= dict.fromkeys(_VALUES, _ANY)
-    text = resources.files("kubernetes_validate").joinpath(_KUBERNETES).read_text()
-    theirs = json.loads(text)["$defs"]
+    theirs = kubernetes.definitions()
     missing = {name for shape in own.values() for name in _references(shape)} - set(own)
     for name in missing:
         kind = name.removeprefix("v1.")

@@ -10,9 +10,10 @@ from ruamel.yaml import YAML
 from dctl.export.compose import compose
 from dctl.export.site import images_of
 from dctl.export.text import to_text
-from dctl.spec import Loaded
+from dctl.spec import Loaded, load
+from dctl.spec.variant import Variant
 from tests.support import compose as tool
-from tests.unit.dctl.export.conftest import BLUEPRINTS, blueprint
+from tests.unit.dctl.export.conftest import BLUEPRINTS, ENV, ROOT, blueprint
 
 
 def exported(loaded: Loaded) -> Any:
@@ -35,6 +36,15 @@ def test_docker_compose_takes_what_is_made_of_each_blueprint(path: Path, tmp_pat
     assert ("routes-1" in services) == any(
         words in path.read_text() for words in ("expose_core: true", "routes:")
     )
+
+
+def test_the_database_of_crud_gets_its_password_as_a_secret(tmp_path: Path) -> None:
+    path = next(path for path in BLUEPRINTS if path.stem == "crud")
+    loaded = load(path, Variant(("postgres",)), env=ENV, root=ROOT)
+    services = read(loaded, tmp_path)["services"]
+    assert services["crud-1"]["environment"]["DB_PASSWORD_FILE"] == "/run/draft/secrets/postgres"
+    assert services["postgres-1"]["secrets"][0]["source"] == "postgres"
+    assert "postgres" in exported(loaded).secrets
 
 
 def test_docker_compose_takes_a_bit_of_everything_and_sees_it(rich: Loaded, tmp_path: Path) -> None:

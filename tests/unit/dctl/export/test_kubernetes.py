@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
+import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
@@ -11,9 +11,8 @@ from dctl.export.kubernetes import kubernetes
 from dctl.export.site import images_of
 from dctl.export.text import to_text
 from dctl.spec import Loaded
+from tests.support import kubernetes as schemas
 from tests.unit.dctl.export.conftest import BLUEPRINTS, blueprint
-
-VERSIONS = ("1.30", "1.37")
 
 
 def exported(loaded: Loaded, **options: str) -> Any:
@@ -33,13 +32,20 @@ def by_name(made: Any) -> dict[tuple[str, str], Any]:
 @pytest.mark.parametrize("path", BLUEPRINTS, ids=lambda path: path.stem)
 def test_the_manifests_of_each_blueprint_are_valid(path: Path) -> None:
     for manifest in manifests(exported(blueprint(path), ingress="shop.example.com")):
-        kubernetes_validate.validate(manifest, VERSIONS[-1], strict=True)
+        schemas.validate(manifest)
 
 
 def test_the_manifests_of_a_bit_of_everything_are_valid(rich: Loaded) -> None:
     for manifest in manifests(exported(rich, storage_class="fast")):
-        for version in VERSIONS:
-            kubernetes_validate.validate(manifest, version, strict=True)
+        for version in (schemas.OLDEST, schemas.NEWEST):
+            schemas.validate(manifest, version)
+
+
+def test_the_published_schemas_refuse_what_is_no_key(rich: Loaded) -> None:
+    deployment = by_name(exported(rich))["Deployment", "cart"]
+    deployment["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
+    with pytest.raises(jsonschema.ValidationError):
+        schemas.validate(deployment)
 
 
 def test_a_part_is_a_deployment_and_what_keeps_something_a_stateful_set(rich: Loaded) -> None:

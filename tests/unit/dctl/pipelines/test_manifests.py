@@ -5,7 +5,6 @@ import subprocess
 from typing import Any
 
 import jsonschema
-import kubernetes_validate
 import pytest
 from ruamel.yaml import YAML
 
@@ -19,7 +18,7 @@ from dctl.pipelines.manifests import (
     run,
     tasks,
 )
-from tests.support import tekton
+from tests.support import kubernetes, tekton
 
 SHOP = Wanted("shop", "github.com/acme/shop", "main", "registry.example.com/shop", "tools:1")
 
@@ -48,7 +47,7 @@ def test_the_published_shapes_refuse_what_tekton_would() -> None:
 
 def test_the_access_is_what_kubernetes_publishes() -> None:
     for manifest in read(*access(SHOP)):
-        kubernetes_validate.validate(manifest, "1.37", strict=True)
+        kubernetes.validate(manifest)
 
 
 def test_each_parameter_of_a_task_is_given_by_the_pipeline_and_each_of_those_is_declared() -> None:
