@@ -25,7 +25,8 @@ def with_stand_ins(
     """The steps, with a stand-in before the first and its end after the last exchange of each
     service that asks for one, also of those that are `moving`. One that a cut rollout left leaves
     when its service stands."""
-    last = {step.service: number for number, step in enumerate(steps)}
+    # Of its replicas: its routes come after them.
+    last = {step.service: number for number, step in enumerate(steps) if _stand_in(step)}
     exchanged = {step.service for step in steps if step.verdict.action in EXCHANGES} | {*moving}
     begun: set[str] = set()
     found: list[Step] = []

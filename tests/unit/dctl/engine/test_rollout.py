@@ -77,6 +77,23 @@ def test_a_stand_in_serves_while_the_replicas_are_exchanged(host: Choosy) -> Non
     assert make_plan("shop", replicas("better"), Sight(host.observe())).changed == ()
 
 
+def test_a_stand_in_leaves_also_where_the_service_has_routes(host: Choosy) -> None:
+    route = Resource(Kind.ROUTE, "spec/a/1", "local", "a", {"argv": ["r"]})
+    assert run(host, [*replicas("good"), route]).ok
+    assert run(host, [*replicas("better"), route]).ok
+    assert host.calls == ["ensure a-next", "ensure a-1", "ensure a-2", "remove a-next"]
+
+
+def test_a_stand_in_that_was_left_behind_leaves_with_the_next_apply(host: Choosy) -> None:
+    left = replicas("good")[0].rollout
+    assert left is not None
+    assert left.stand_in is not None
+    host.ensure(left.stand_in)
+    route = Resource(Kind.ROUTE, "spec/a/1", "local", "a", {"argv": ["r"]})
+    assert run(host, [*replicas("good"), route]).ok
+    assert host.calls == ["ensure spec/a/1", "remove a-next"]
+
+
 def test_a_stand_in_that_does_not_get_well_leaves_all_as_it_was(host: Choosy) -> None:
     host.refusing = {"a-next"}
     result = run(host, replicas("bad"))
