@@ -12,13 +12,6 @@ from dctl.errors import UsageError
 from dctl.spec import Cluster, Loaded
 from dctl.spec.types import LOOPBACK, Address
 
-_PORTS = {
-    "nats": ("listen", "cluster", "monitor"),
-    "blueprint": ("listen",),
-    "catalyst": ("listen",),
-    "fuse": ("listen",),
-    "envoy": ("listen", "admin"),
-}
 _STORE = "256M"  # of the engine's; it is gone soon
 _NAME = 50
 
@@ -35,10 +28,10 @@ def throwaway(loaded: Loaded, suffix: str) -> dict[str, Any]:
     data: dict[str, Any] = copy.deepcopy(dict(loaded.data))
     data["name"] = name_of(cluster.name, suffix)
     core = data["core"] = {**(data.get("core") or {})}
-    for part in core_parts(cluster.core):
+    for part, model in core_parts(cluster.core).items():
         said = core.get(part)
         core[part] = {**(said if isinstance(said, Mapping) else {})}
-        core[part] |= dict.fromkeys(_PORTS[part], 0)
+        core[part] |= {key: 0 for key, value in model if isinstance(value, Address)}
         if part == "nats":
             core[part]["max_store"] = _STORE
     for name, service in cluster.services.items():

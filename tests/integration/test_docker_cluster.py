@@ -72,6 +72,8 @@ def test_a_request_passes_the_ingress_and_the_core_answers(standing: Cluster) ->
     assert standing.dctl("kv", "get", "greeting").stdout == "hello\n"
     names = {row["name"] for row in standing.json("ps")["items"]}
     assert names == {"blueprint", "catalyst", "fuse", "echo"}
+    assert '"hi"' in standing.dctl("call", "echo", "Speak", '{"input": "hi"}').stdout
+    assert "a container on" in standing.dctl("run", "-s", "echo", code=64).stderr
 
 
 def test_what_stands_as_asked_plans_empty(standing: Cluster) -> None:
