@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import importlib.util
@@ -131,6 +130,8 @@ def _raise(cluster: OpenCluster, parts: Sequence[str], mode: Mode) -> None:
 
 
 def _attend(cluster: OpenCluster, lent: Sequence[Lent], file: Path | None, debug: bool) -> None:
+    import asyncio  # here, for who asks for help or names must not wait for it
+
     from dctl.commands.infra.group import opened
     from dctl.dev.lend import again
     from dctl.dev.run import Running, attend, folders_of

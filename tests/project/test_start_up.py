@@ -6,7 +6,7 @@ import sys
 import pytest
 
 HEAVY = ["asyncio", "grpc", "google.protobuf", "pydantic", "ruamel.yaml", "rich", "textual"]
-HEAVY += ["supervisor", "psutil", "nats", "cloudevents", "grpc_tools"]
+HEAVY += ["supervisor", "psutil", "nats", "cloudevents", "grpc_tools", "watchfiles"]
 
 
 def modules_after(code: str) -> set[str]:
@@ -24,7 +24,13 @@ def test_the_frame_imports_nothing_heavy(argv: list[str]) -> None:
     assert not loaded & set(HEAVY)
 
 
-@pytest.mark.parametrize("argv", [["infra", "--help"], ["kv", "--help"], ["broker", "--help"]])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [command, "--help"]
+        for command in ("infra", "kv", "broker", "api", "context", "service", "run", "call", "test")
+    ],
+)
 def test_help_of_a_group_imports_nothing_heavy(argv: list[str]) -> None:
     loaded = modules_after(f"from dctl.__main__ import run\nrun({argv!r})")
     assert not loaded & set(HEAVY)
