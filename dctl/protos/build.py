@@ -232,7 +232,7 @@ def _read_protos(folder: Path) -> dict[str, bytes]:
     if not protos:
         raise NotFoundError(
             f"there is no .proto file under {folder}",
-            hint="write one such as <folder>/<domain>/v1/service.proto, or set api.folder",
+            hint="write one: dctl api new orders.v1; or set api.folder in draft.yaml",
         )
     return protos
 
