@@ -33,7 +33,8 @@ class ConsumerStub:
     goes to the dead-letter stream.
 
     Every RPC may answer INVALID_ARGUMENT (the message names the field), OUT_OF_RANGE (the start is
-    older than what is kept) and UNAVAILABLE (start again after the last sequence seen).
+    older than what is kept), DATA_LOSS (what comes next is damaged; the message names the sequence
+    to go on from) and UNAVAILABLE (start again after the last sequence seen).
     """
 
     def __init__(self, channel):
@@ -62,7 +63,8 @@ class ConsumerServicer:
     goes to the dead-letter stream.
 
     Every RPC may answer INVALID_ARGUMENT (the message names the field), OUT_OF_RANGE (the start is
-    older than what is kept) and UNAVAILABLE (start again after the last sequence seen).
+    older than what is kept), DATA_LOSS (what comes next is damaged; the message names the sequence
+    to go on from) and UNAVAILABLE (start again after the last sequence seen).
     """
 
     def Consume(self, request, context):
@@ -110,7 +112,8 @@ class Consumer:
     goes to the dead-letter stream.
 
     Every RPC may answer INVALID_ARGUMENT (the message names the field), OUT_OF_RANGE (the start is
-    older than what is kept) and UNAVAILABLE (start again after the last sequence seen).
+    older than what is kept), DATA_LOSS (what comes next is damaged; the message names the sequence
+    to go on from) and UNAVAILABLE (start again after the last sequence seen).
     """
 
     @staticmethod

@@ -34,7 +34,8 @@ class ConsumerStub:
     goes to the dead-letter stream.
 
     Every RPC may answer INVALID_ARGUMENT (the message names the field), OUT_OF_RANGE (the start is
-    older than what is kept) and UNAVAILABLE (start again after the last sequence seen).
+    older than what is kept), DATA_LOSS (what comes next is damaged; the message names the sequence
+    to go on from) and UNAVAILABLE (start again after the last sequence seen).
     """
 
     @_typing.overload
@@ -59,7 +60,8 @@ class ConsumerAsyncStub(ConsumerStub):
     goes to the dead-letter stream.
 
     Every RPC may answer INVALID_ARGUMENT (the message names the field), OUT_OF_RANGE (the start is
-    older than what is kept) and UNAVAILABLE (start again after the last sequence seen).
+    older than what is kept), DATA_LOSS (what comes next is damaged; the message names the sequence
+    to go on from) and UNAVAILABLE (start again after the last sequence seen).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -80,7 +82,8 @@ class ConsumerServicer(metaclass=_abc_1.ABCMeta):
     goes to the dead-letter stream.
 
     Every RPC may answer INVALID_ARGUMENT (the message names the field), OUT_OF_RANGE (the start is
-    older than what is kept) and UNAVAILABLE (start again after the last sequence seen).
+    older than what is kept), DATA_LOSS (what comes next is damaged; the message names the sequence
+    to go on from) and UNAVAILABLE (start again after the last sequence seen).
     """
 
     @_abc_1.abstractmethod
