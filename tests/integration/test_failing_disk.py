@@ -3,6 +3,7 @@ once the disk is mended and the node is restarted."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from tests.support.links import no_links
 from tests.support.nats import running_nats
 from tests.support.services import Service, running_blueprint, running_service
 from tests.support.waiting import until_answered
+
+WORDS = "its disk is full or fails"
 
 
 class Writer:
@@ -54,68 +57,49 @@ async def why(blueprint: Service) -> str:
         return await ask_health(channel, within=5)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(150)
 async def test_the_only_disk_fails(tmp_path: Path) -> None:
     with (
         disk_that_fails(tmp_path / "disk", tmp_path) as disk,
         running_nats(disk.folder / "nats") as nats,
         running_blueprint(tmp_path, nats.url) as blueprint,
+        running_service("catalyst", tmp_path, DRAFT_CATALYST_NATS=nats.url) as catalyst,
     ):
-        async with connect(blueprint.address) as channel:
-            writer = Writer(channel)
+        async with connect(blueprint.address) as keys, connect(catalyst.address) as events:
+            writer = Writer(keys)
             for _ in range(50):
                 assert await writer.write()
+            (stored,) = await produce(events, [event("before")])
+            assert stored.id == "before"
             disk.fail()
 
-            async def told() -> bool:
+            async def told_of_keys() -> bool:
                 assert not await writer.write()
-                return "its disk is full or fails" in await why(blueprint)
+                return WORDS in await why(blueprint)
 
-            await until_answered(told, within=60)
+            async def told_of_events() -> bool:
+                (answer,) = await produce(events, [event("meanwhile")])
+                assert not answer.id
+                refused = answer.error.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
+                return refused and WORDS in answer.error.message and WORDS in await why(catalyst)
+
+            await asyncio.gather(
+                until_answered(told_of_keys, within=90), until_answered(told_of_events, within=90)
+            )
             assert await writer.kept()
             nats.kill()
             disk.mend()
             nats.start()
 
             async def well() -> bool:
-                return not await why(blueprint)
+                return not (await why(blueprint) or await why(catalyst))
 
             await until_answered(well, within=30)
             assert await writer.write()
             assert await writer.kept()
-
-
-@pytest.mark.timeout(120)
-async def test_the_only_disk_fails_under_events(tmp_path: Path) -> None:
-    with (
-        disk_that_fails(tmp_path / "disk", tmp_path) as disk,
-        running_nats(disk.folder / "nats") as nats,
-        running_service("catalyst", tmp_path, DRAFT_CATALYST_NATS=nats.url) as catalyst,
-    ):
-        async with connect(catalyst.address) as channel:
-            (stored,) = await produce(channel, [event("before")])
-            assert stored.id == "before"
-            disk.fail()
-
-            async def told() -> bool:
-                (answer,) = await produce(channel, [event("meanwhile")])
-                assert not answer.id
-                refused = answer.error.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
-                said = "its disk is full or fails"
-                return refused and said in answer.error.message and said in await why(catalyst)
-
-            await until_answered(told, within=90)
-            nats.kill()
-            disk.mend()
-            nats.start()
-
-            async def well() -> bool:
-                return not await why(catalyst)
-
-            await until_answered(well, within=30)
-            (stored,) = await produce(channel, [event("after")])
+            (stored,) = await produce(events, [event("after")])
             assert stored.id == "after"
-            async with consuming(channel, start=ALL) as consumer:
+            async with consuming(events, start=ALL) as consumer:
                 assert (await consumer.until(2))[-1] == "after"
 
 

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -106,17 +107,22 @@ class Apart:
         own = self.links.address(node)
         templates = Path(catalogue.__file__).parent
         routes = ", ".join(f'"nats-route://{self.links.address(o)}:{_CLUSTER}"' for o in ENGINES)
-        values = {"cluster": "apart", "name": node, "listen": f"{own}:{_CLIENT}"}
-        values["monitor"] = f"127.0.0.1:{_MONITOR}"
-        values |= {"store": str(self._folder / node), "secret": self.secret.name}
-        values |= {"max_store": "1G", "max_memory": "64M"}
-        values["tls"] = ""
         several = Template((templates / "nats-cluster.conf").read_text())
-        values["cluster_of"] = several.substitute(
-            name="apart", listen=f"{own}:{_CLUSTER}", routes=routes, tls=""
-        )
+        cluster = {"name": "apart", "listen": f"{own}:{_CLUSTER}", "routes": routes}
+        values = {
+            "cluster": "apart",
+            "name": node,
+            "listen": f"{own}:{_CLIENT}",
+            "monitor": f"127.0.0.1:{_MONITOR}",
+            "store": str(self._folder / node),
+            "secret": self.secret.name,
+            "max_store": "1G",
+            "max_memory": "64M",
+            "cluster_of": several.substitute(_without_the_rest(cluster)),
+        }
         config = self._folder / f"{node}.conf"
-        config.write_text(Template((templates / "nats.conf").read_text()).substitute(values))
+        one = Template((templates / "nats.conf").read_text())
+        config.write_text(one.substitute(_without_the_rest(values)))
         return [nats_server(), "--config", str(config)], {}
 
     def _blueprint(self, node: str) -> tuple[list[str], Mapping[str, str]]:
@@ -131,6 +137,11 @@ class Apart:
             "DRAFT_SERVICE_NETWORK_BIND_PORT": str(_BLUEPRINT),
             "DRAFT_INSTANCE": node,
         }
+
+
+def _without_the_rest(values: Mapping[str, str]) -> Mapping[str, str]:
+    """What a spec need not have, such as TLS, is left out."""
+    return defaultdict(str, values)
 
 
 @contextmanager
