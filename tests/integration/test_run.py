@@ -20,6 +20,9 @@ from dctl.errors import ExitCode
 from tests.support.clusters import Cluster, raised
 from tests.support.waiting import wait_until
 
+# Clusters are raised here, on a machine that may be busy.
+pytestmark = pytest.mark.timeout(300)
+
 MAIN = "services/examples/echo/main.py"
 SAY = '{"input": "hi"}'
 
