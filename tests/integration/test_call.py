@@ -14,6 +14,9 @@ import pytest
 from dctl.errors import ExitCode
 from tests.support.clusters import Cluster
 
+# Clusters are raised here, on a machine that may be busy.
+pytestmark = pytest.mark.timeout(300)
+
 PROTO = """\
 syntax = "proto3";
 package shop.chat.v1;
@@ -38,9 +41,6 @@ import asyncio
 from chassis import Chassis
 from chassis.errors import NotFound
 from shop_api.shop.chat.v1 import chat_pb2 as pb
-
-# Clusters are raised here, on a machine that may be busy.
-pytestmark = pytest.mark.timeout(300)
 from shop_api.shop.chat.v1 import chat_pb2_grpc as rpc
 
 

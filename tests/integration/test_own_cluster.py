@@ -7,9 +7,14 @@ import signal
 import tempfile
 from pathlib import Path
 
+import pytest
+
 from dctl.errors import ExitCode
 from tests.support.clusters import Cluster
 from tests.support.waiting import wait_until
+
+# Clusters are raised here, on a machine that may be busy.
+pytestmark = pytest.mark.timeout(300)
 
 FAILS = """\
 import os
@@ -34,9 +39,6 @@ def test_it():
 WAITS = """\
 from pathlib import Path
 from threading import Event
-
-# Clusters are raised here, on a machine that may be busy.
-pytestmark = pytest.mark.timeout(300)
 
 
 def test_it():
