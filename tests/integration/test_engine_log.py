@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from draft_services.engine.connection import Connection, connect
-from draft_services.engine.errors import Full, Unavailable
+from draft_services.engine.errors import Full, Unavailable, Uncertain
 from draft_services.engine.feed import Feed, Message, Start
 from draft_services.engine.leases import Beats, Leases
 from draft_services.engine.log import Log, Record
@@ -121,6 +122,26 @@ async def test_acknowledged_records_survive_kills(log: Log, server: Nats) -> Non
     stored = [message.data for message in await take(log.feed(Start.all()), 1000)]
     assert len(stored) == len(set(stored)) == 1000
     assert set(stored) == acknowledged
+
+
+async def test_leases_are_heard_once_the_engine_answers_again(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    ask = Connection.api
+
+    async def api(self: Connection, verb: str, *rest: Any, **named: Any) -> dict[str, Any]:
+        if verb == "STREAM.CREATE.leases" and not asked:
+            asked.append(verb)
+            raise Uncertain("no answer in time")
+        return await ask(self, verb, *rest, **named)
+
+    monkeypatch.setattr(Connection, "api", api)
+    async with asyncio.timeout(10), Leases(connection, "leases", max_age=60).beats() as beats:
+        async for each in beats:
+            assert each.opened
+            break
+    assert asked
 
 
 async def test_leases_are_heard_and_say_when_beats_may_be_missing(

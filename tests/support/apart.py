@@ -1,7 +1,7 @@
 """Three engines and two Blueprints, each as on a machine of its own, with links that can be cut.
 
-They run as dctl has them run, with its own configuration of the engine; what is killed is started
-again at once.
+They run as dctl has them run, with its own configuration of the engine; what is killed or ends by
+itself is started again at once.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -38,6 +39,8 @@ class Apart:
         self._folder = folder
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._doing = ExitStack()
+        self._lock = threading.RLock()
+        self._closing = threading.Event()
 
     def open(self) -> None:
         """Return once both Blueprints serve."""
@@ -48,11 +51,16 @@ class Apart:
         self._addresses = dict(zip(ports, doors, strict=True))
         for node in (*ENGINES, *BLUEPRINTS):
             self._start(node)
+        reviver = threading.Thread(target=self._revive, daemon=True)
+        reviver.start()
+        self._doing.callback(reviver.join)
         for node in BLUEPRINTS:
             wait_until(lambda node=node: serving(self.address(node)), within=60)
 
     def close(self) -> None:
         """End all of it."""
+        with self._lock:
+            self._closing.set()
         for process in self._running.values():
             process.kill()
         for process in self._running.values():
@@ -69,14 +77,16 @@ class Apart:
 
     def kill(self, node: str) -> None:
         """As a crash; it is started again at once."""
-        self._end(node, signal.SIGKILL)
-        self._start(node)
+        with self._lock:
+            self._end(node, signal.SIGKILL)
+            self._start(node)
 
     def restart(self, node: str, meanwhile: Callable[[], None]) -> None:
         """In order; `meanwhile` is done before it is started again."""
-        self._end(node, signal.SIGTERM)
-        meanwhile()
-        self._start(node)
+        with self._lock:
+            self._end(node, signal.SIGTERM)
+            meanwhile()
+            self._start(node)
 
     def data(self, node: str) -> Path:
         """Where a node of the engine keeps its data."""
@@ -85,6 +95,17 @@ class Apart:
     def logs(self) -> list[Path]:
         """The files of what each node printed."""
         return [*self._folder.glob("*.log")]
+
+    def _revive(self) -> None:
+        while not self._closing.wait(0.1):
+            with self._lock:
+                if self._closing.is_set():
+                    return
+                ended = [
+                    node for node, process in self._running.items() if process.poll() is not None
+                ]
+                for node in ended:
+                    self._start(node)
 
     def _end(self, node: str, how: signal.Signals) -> None:
         process = self._running[node]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from draft_services.engine.connection import Connection
 from draft_services.engine.errors import NotFound, Replaced, Unavailable
 from draft_services.engine.feed import Feed, Message, Start
 
+logger = logging.getLogger(__name__)
+
+_AGAIN = 0.2  # seconds
 _MOMENT = 0.1  # seconds in which beats are gathered: nothing beside the seconds of a silence
 _TOGETHER = 5000  # holders in one message, which has to stay far below the engine's limit
 # The stream keeps the last message of each subject. A reader that is this many behind has missed
@@ -90,6 +94,9 @@ class Leases:
                         yield Beats(beats, batch.opened)
             except (NotFound, Replaced):
                 continue  # the engine has restarted and holds no leases: begin a new stream
+            except Unavailable as error:
+                logger.info("leases are heard again after a while: %s", error)
+                await asyncio.sleep(_AGAIN)
 
 
 def _beats(message: Message) -> list[tuple[str, int]]:
