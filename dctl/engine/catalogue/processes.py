@@ -14,6 +14,7 @@ from dctl.engine.catalogue.site import (
     OBJECTS,
     Instance,
     Port,
+    Program,
     Site,
     digests_of,
     own_identity,
@@ -93,9 +94,7 @@ class ProcessSite(Site):
             env=self._imports(part) | self.env(part, one.name, program),
             files=program.files,
             cwd=str(program.cwd or self.data(one.name)),
-            source=code_digest(program.cwd, self.api)
-            if _runs_code(part) and program.cwd
-            else program.source,
+            source=self._source(part, program),
             restart=part.restart.when,
             backoff=(part.restart.backoff.low, part.restart.backoff.high),
             stop_signal=program.stop_signal,
@@ -108,6 +107,12 @@ class ProcessSite(Site):
             if self.nonce_name and NONCE_VARIABLE in program.env
             else {},
         ).to_json()
+
+    def _source(self, part: Workload, program: Program) -> str:
+        """The digest of all code that it runs; "" where what it runs from is named by that."""
+        if program.source and program.cwd and _runs_code(part):
+            return code_digest(program.cwd, self.api)
+        return program.source
 
     def _imports(self, part: Workload) -> dict[str, str]:
         """Where a service finds what is generated: its folder is not installed anywhere."""
