@@ -12,21 +12,24 @@ from dctl.hosts.base import Observed, Reader, State
 def preflight(plan: Plan, readers: Mapping[str, Reader]) -> list[str]:
     """One sentence for each port that the plan needs and somebody else holds."""
     problems = []
+    there = {name: reader.observe() for name, reader in readers.items() if _needs_ports(plan, name)}
     ours = {
         (name, endpoint.port)
-        for name, reader in readers.items()
-        if _needs_ports(plan, name)
-        for seen in reader.observe()
+        for name, things in there.items()
+        for seen in things
         if _listens(seen)
         for endpoint in seen.ports.values()
     }
+    # What was asked to end gives its port up soon: who takes its place waits for that.
+    ending = {(name, seen.pid) for name, things in there.items() for seen in things if seen.pid}
     for step in plan.changed:
         if step.resource is None or step.verdict.action is Action.DELETE:
             continue
         for port, endpoint in step.resource.ports.items():
             if (step.host, endpoint.port) in ours:
                 continue
-            if owner := readers[step.host].port_owner(endpoint):
+            owner = readers[step.host].port_owner(endpoint)
+            if owner and (step.host, owner.pid) not in ending:
                 problems.append(
                     f"{step.name} on {step.host} needs port {endpoint.port} ({port}), which is"
                     f" held by {owner.name} (pid {owner.pid})"

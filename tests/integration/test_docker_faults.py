@@ -81,7 +81,7 @@ def test_a_container_that_never_gets_well_tells_its_last_answer_and_its_last_twe
 ) -> None:
     asked = checked(cluster.resource("a-1", "seq 30; trap 'exit 0' TERM; sleep 1000 & wait $!"))
     assert asked.check
-    check = dataclasses.replace(asked.check, start=3)
+    check = dataclasses.replace(asked.check, start=8)
     (failure,) = carry_out(cluster, dataclasses.replace(asked, check=check)).failures
     assert failure.reason.startswith("not healthy after ")
     assert failure.reason.endswith("ended with exit status 7: no sign of life")

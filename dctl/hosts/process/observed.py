@@ -13,6 +13,7 @@ from dctl.hosts.process.supervisor import (
     FATAL,
     RUNNING,
     STARTING,
+    STOPPING,
 )
 
 
@@ -33,6 +34,7 @@ def observed(
     # What it runs with; for what does not run, what it would be started with.
     described = run["asked"] if run and (current or asked is None) else asked
     alive = state in (State.RUNNING, State.STARTING)
+    ending = info is not None and info["state"] == STOPPING
     return Observed(
         kind=Kind.PROCESS,
         name=name,
@@ -42,7 +44,7 @@ def observed(
         service=described["service"] if described else "",
         spec=described["spec"] if described else None,
         ports=_ports(described) if described else {},
-        pid=info["pid"] if info and alive else 0,
+        pid=info["pid"] if info and (alive or ending) else 0,
         started=run["started"] if run and alive else 0.0,
         restarts=run["restarts"] if run else 0,
         last_exit=_last_exit(run, ended, info, state),

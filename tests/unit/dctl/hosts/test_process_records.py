@@ -148,6 +148,12 @@ def test_the_state_of_a_process(
     assert seen.state is state
 
 
+def test_of_one_that_is_ending_it_is_known_which_process_it_is() -> None:
+    for said, pid in ((info(STOPPING, 7), 7), (info(STOPPED), 0), (info(RUNNING, 7), 7)):
+        seen = observed("a-1", manifest(), run(manifest()), None, said, host="h", owner="c")
+        assert seen.pid == pid
+
+
 def test_what_runs_is_described_as_it_was_started_not_as_it_is_asked() -> None:
     newer = manifest(restart="always")
     running = observed("a-1", newer, run(manifest()), None, info(RUNNING, 7), host="h", owner="c")
