@@ -61,13 +61,9 @@ def prepared(cluster: Cluster) -> tuple[Cluster, tuple[Note, ...]]:
             "core": cluster.core.model_copy(update=core),
             "infra": moved("infra", cluster.infra),
             "services": moved("services", services),
-            "security": cluster.security.model_copy(update={"tls": False}),
         }
     )
     notes += [Note(path, words) for path, words in unsupported(flat)]
-    if cluster.security.tls:
-        words = "not exported: dctl is not there to hand out certificates; encrypt the network"
-        notes.append(Note(("security", "tls"), words))
     notes += _machines(cluster)
     return flat, tuple(notes)
 
